@@ -1,0 +1,121 @@
+//! Every small example prints what it should, and ends well.
+
+mod common;
+
+use std::process::Command;
+
+use common::run;
+
+/// The lines of a text in alphabetical order, for programs whose processes print in any order.
+fn sorted_lines(text: &str) -> Vec<&str> {
+    let mut lines: Vec<_> = text.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn greeting() {
+    let output = run(&mut Command::new(env!("CARGO_BIN_EXE_greeting"))).success();
+    assert_eq!(
+        output,
+        "the parent starts a child\nhello bob\nthe child has ended\n"
+    );
+}
+
+#[test]
+fn squares_and_evens() {
+    let output = run(&mut Command::new(env!("CARGO_BIN_EXE_squares_and_evens"))).success();
+    assert_eq!(
+        output,
+        "squares: [1, 4, 9, 16, 25, 36, 49, 64, 81, 100]\nevens: [2, 4, 6, 8, 10]\n"
+    );
+}
+
+#[test]
+fn queue() {
+    let output = run(&mut Command::new(env!("CARGO_BIN_EXE_queue"))).success();
+    let of = |name: &str| {
+        output
+            .lines()
+            .filter(|line| line.starts_with(name))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of("alice"),
+        [
+            "alice has done step 1 of 3",
+            "alice has done step 2 of 3",
+            "alice has done step 3 of 3"
+        ]
+    );
+    assert_eq!(
+        of("bob"),
+        ["bob has done step 1 of 2", "bob has done step 2 of 2"]
+    );
+    assert_eq!(output.lines().count(), 5, "{output}");
+}
+
+#[test]
+fn pipe() {
+    let output = run(&mut Command::new(env!("CARGO_BIN_EXE_pipe"))).success();
+    assert_eq!(
+        output,
+        "\"a\" has 1 bytes\n\"request\" has 7 bytes\n\"and its reply\" has 13 bytes\n\
+         the child saw that the pipe is closed\n"
+    );
+}
+
+#[test]
+fn printing_lock() {
+    let output = run(&mut Command::new(env!("CARGO_BIN_EXE_printing_lock"))).success();
+    let whole: Vec<_> = (0..10)
+        .map(|number| format!("child {number} begins this line and child {number} ends it"))
+        .collect();
+    assert_eq!(sorted_lines(&output), whole);
+}
+
+#[test]
+fn shared_sum() {
+    let output = run(&mut Command::new(env!("CARGO_BIN_EXE_shared_sum"))).success();
+    assert_eq!(output, "6.0\n");
+}
+
+#[test]
+fn counter() {
+    let output = run(&mut Command::new(env!("CARGO_BIN_EXE_counter"))).success();
+    assert_eq!(output, "10000\n");
+}
+
+/// `run` reads the output when the program ends, so the worker's line is there only if the program has waited for it,
+/// and it returns only when all processes have ended, the daemon too.
+#[test]
+fn daemon() {
+    let output = run(&mut Command::new(env!("CARGO_BIN_EXE_daemon"))).success();
+    assert_eq!(
+        output,
+        "tick 1\ntick 2\ntick 3\nmain has nothing left to do\nthe worker has done its work\n"
+    );
+}
+
+#[test]
+fn panic() {
+    let run = run(&mut Command::new(env!("CARGO_BIN_EXE_panic")));
+    let line = 1 + include_str!("../panic.rs")
+        .lines()
+        .position(|line| line.contains("dividend / divisor"))
+        .expect("the line that panics");
+    let file = file!().replace("tests/output.rs", "panic.rs");
+    assert_eq!(
+        run.stdout,
+        format!(
+            "the quotient is 42\nthe child panicked at {file}:{line}:5: attempt to divide by zero\n"
+        )
+    );
+    assert!(run.status.success(), "{}", run.status);
+}
+
+#[test]
+fn killed() {
+    let output = run(&mut Command::new(env!("CARGO_BIN_EXE_killed"))).success();
+    assert_eq!(output, "killed by signal 15\n");
+}

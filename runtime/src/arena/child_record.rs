@@ -1,0 +1,94 @@
+//! A child's record, as its parent owns it.
+
+use std::sync::atomic::Ordering;
+
+use super::record::Stage;
+use super::{Arena, Offset, Parcel};
+use crate::error::Result;
+
+/// The record of a child of this process. Dropping it frees it, if the child was buried.
+pub(crate) struct ChildRecord {
+    arena: &'static Arena,
+    place: Offset,
+    buried: std::sync::atomic::AtomicBool,
+}
+
+impl ChildRecord {
+    /// Makes the record of a child that will take `order`.
+    pub(crate) fn new(arena: &'static Arena, name: &str, order: Parcel) -> Result<Self> {
+        let me = arena.me();
+        let mut tx = arena.begin();
+        let place = tx.new_record(name)?;
+        // SAFETY: just made.
+        let record = unsafe { arena.record(place) };
+        tx.set(&record.parent, arena.my_offset().0);
+        tx.set(&record.parent_pid, u64::from(std::process::id()));
+        tx.set(&record.depth, me.depth.load(Ordering::Relaxed) + 1);
+        let order = order.into_place();
+        tx.detach_parcel(order);
+        tx.set(&record.order, order.0);
+        tx.commit();
+        Ok(Self { arena, place, buried: false.into() })
+    }
+
+    pub(crate) fn place(&self) -> Offset {
+        self.place
+    }
+
+    pub(crate) fn serial(&self) -> u64 {
+        self.record().serial.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.record().stage()
+    }
+
+    fn record(&self) -> &super::Record {
+        // SAFETY: made by `new`, and freed by `drop`.
+        unsafe { self.arena.record(self.place) }
+    }
+
+    /// Gives back what the child held, but for its outcome.
+    ///
+    /// # Safety
+    ///
+    /// The child has ended, or was never started.
+    pub(crate) unsafe fn bury(&self) {
+        // SAFETY: the caller's promise; the record is not freed yet.
+        unsafe { self.arena.bury(self.place) };
+        self.buried.store(true, Ordering::Release);
+    }
+
+    /// Takes the outcome, if the child left one.
+    pub(crate) fn take_outcome(&self) -> Option<Parcel> {
+        let mut tx = self.arena.begin();
+        let outcome = Offset(self.record().outcome.load(Ordering::Acquire));
+        if outcome.is_none() {
+            return None;
+        }
+        tx.set(&self.record().outcome, 0);
+        tx.attach_parcel(self.arena.my_parcels(), outcome);
+        tx.commit();
+        // SAFETY: it is in this process's list as of now (A5).
+        Some(unsafe { Parcel::from_place(self.arena, outcome) })
+    }
+
+    /// Puts an outcome back.
+    pub(crate) fn put_outcome(&self, outcome: Parcel) {
+        let outcome = outcome.into_place();
+        let mut tx = self.arena.begin();
+        tx.detach_parcel(outcome);
+        tx.set(&self.record().outcome, outcome.0);
+        tx.commit();
+    }
+}
+
+impl Drop for ChildRecord {
+    fn drop(&mut self) {
+        // A child that was not buried may still use its record.
+        if self.buried.load(Ordering::Acquire) {
+            // SAFETY: buried, and nobody knows the record but its owner.
+            unsafe { self.arena.free_record(self.place) };
+        }
+    }
+}

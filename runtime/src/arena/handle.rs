@@ -1,0 +1,214 @@
+//! Handles: what a process has of an object.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard, Weak};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use super::object::{HEADER, KindWord};
+use super::{Arena, Incoming, Kind, Links, Offset, Outgoing, Tx, arena};
+use crate::error::Result;
+
+/// The body of a kind of object.
+///
+/// # Safety
+///
+/// The type is `repr(C)` and made of atomics, locks and cells that these guard, so that processes may share it (A2).
+pub(crate) unsafe trait Body: 'static {
+    const KIND: Kind;
+}
+
+/// A reference to an object with body `B`, made for the types `T`. Clones share one hold.
+pub(crate) struct Handle<B, T> {
+    held: Arc<Held>,
+    _types: PhantomData<fn() -> (B, T)>,
+}
+
+/// The hold of this process on an object.
+pub(super) struct Held {
+    arena: &'static Arena,
+    object: Offset,
+    serial: u64,
+    hold: Offset,
+}
+
+/// A process's hold on an object, in the list of the process's record.
+#[repr(C)]
+pub(super) struct Hold {
+    links: Links,
+    pub(super) object: AtomicU64,
+}
+
+/// Why a handle in a message is not one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HandleError(String);
+
+impl fmt::Display for HandleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<B: Body, T> Handle<B, T> {
+    /// Makes an object whose body has `bytes`, at least those of a `B`, and is initialised by `init`.
+    ///
+    /// # Safety
+    ///
+    /// `init` makes a valid `B` at the place it is given, aligned to 64 bytes.
+    pub(crate) unsafe fn create(bytes: usize, init: impl FnOnce(*mut B)) -> Result<Self> {
+        debug_assert!(bytes >= size_of::<B>());
+        let arena = arena()?;
+        let mut tx = arena.begin();
+        let object = tx.new_object(bytes as u64)?;
+        let hold = tx.new_hold(object)?;
+        tx.commit();
+        // The body is this process's alone until the handle leaves it. Should it die before, the object has no kind yet,
+        // and is freed without a look at its body.
+        init(arena.pointer(object.plus(HEADER), bytes as u64).as_ptr().cast());
+        arena.finish(object, Self::kind());
+        let serial = arena.header(object).serial.load(Ordering::Relaxed);
+        Ok(Self::hold(arena, Held { arena, object, serial, hold }))
+    }
+
+    /// The handle of the object that a message says is at `object`.
+    fn arrive(object: Offset, serial: u64) -> std::result::Result<Self, HandleError> {
+        let arena = arena().map_err(|error| HandleError(error.to_string()))?;
+        // A statement of its own: the table must be unlocked when `held` is dropped.
+        let held = arena.held().get(&object).and_then(Weak::upgrade);
+        if let Some(held) = held
+            && held.serial == serial
+            && arena.checked_kind(object, serial) == Some(Self::kind())
+        {
+            return Ok(Self { held, _types: PhantomData });
+        }
+        let mut tx = arena.begin();
+        match arena.checked_kind(object, serial) {
+            Some(kind) if kind == Self::kind() => {}
+            Some(kind) => return Err(HandleError(format!(
+                "the handle in the message is {} of other types than the receiver's {}; sender and receiver must name the same \
+                 types",
+                kind.describe(),
+                std::any::type_name::<T>(),
+            ))),
+            None => return Err(HandleError(format!(
+                "the message's handle of {} does not name a living object of this tree of processes: its bytes were altered, or \
+                 it was kept outside of mp's messages",
+                B::KIND.describe(),
+            ))),
+        }
+        tx.refer(object);
+        let hold = tx.new_hold(object).map_err(|error| HandleError(error.to_string()))?;
+        tx.commit();
+        Ok(Self::hold(arena, Held { arena, object, serial, hold }))
+    }
+
+    /// Enters a new hold into the table that later arrivals of the same object find it by.
+    fn hold(arena: &'static Arena, held: Held) -> Self {
+        let object = held.object;
+        let held = Arc::new(held);
+        arena.held().insert(object, Arc::downgrade(&held));
+        Self { held, _types: PhantomData }
+    }
+
+    fn kind() -> KindWord {
+        KindWord::new(B::KIND, std::any::type_name::<T>())
+    }
+
+    pub(crate) fn arena(&self) -> &'static Arena {
+        self.held.arena
+    }
+
+    /// The object's body.
+    pub(crate) fn body(&self) -> &B {
+        // SAFETY: initialised before the first handle existed, alive while this one does (A4), and a `B` (A6).
+        unsafe { self.held.arena.at(self.body_offset()) }
+    }
+
+    /// Where the object's body is.
+    pub(crate) fn body_offset(&self) -> Offset {
+        self.held.object.plus(HEADER)
+    }
+}
+
+impl Arena {
+    fn held(&self) -> MutexGuard<'_, HashMap<Offset, Weak<Held>>> {
+        self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut held = self.arena.held();
+        // Another arrival of the same object may have entered its own hold in the meantime.
+        if held.get(&self.object).is_some_and(|entry| entry.strong_count() == 0) {
+            held.remove(&self.object);
+        }
+        drop(held);
+        let mut tx = self.arena.begin();
+        tx.drop_hold(self.hold);
+        tx.commit();
+        self.arena.bury_objects();
+    }
+}
+
+impl Tx<'_> {
+    /// Enters a hold on `object`, whose reference is counted already, into this process's record.
+    fn new_hold(&mut self, object: Offset) -> Result<Offset> {
+        let place = self.allocate(size_of::<Hold>() as u64)?;
+        self.set(&self.arena.hold_at(place).object, object.0);
+        self.link(&self.arena.me().holds, place);
+        Ok(place)
+    }
+
+    /// Gives up a hold and its reference.
+    pub(super) fn drop_hold(&mut self, hold: Offset) {
+        let object = Offset(self.arena.hold_at(hold).object.load(Ordering::Relaxed));
+        self.unlink(hold);
+        self.free(hold, false);
+        self.release(object);
+    }
+}
+
+impl Arena {
+    fn hold_at(&self, place: Offset) -> &Hold {
+        // SAFETY: three words anywhere in the arena are a valid hold; `at` checks the bounds (A1, A2).
+        unsafe { self.at(place) }
+    }
+}
+
+impl<B, T> Clone for Handle<B, T> {
+    fn clone(&self) -> Self {
+        Self { held: Arc::clone(&self.held), _types: PhantomData }
+    }
+}
+
+/// In a message a handle is its object's place and serial number; the message keeps the object alive.
+impl<B: Body, T> Serialize for Handle<B, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let Held { object, serial, .. } = *self.held;
+        if !Outgoing::refer(object) {
+            return Err(ser::Error::custom(format_args!(
+                "{} can be sent only inside its tree of processes: as an argument, a return value, or through a queue or \
+                 connection",
+                B::KIND.describe()
+            )));
+        }
+        (object.0, serial).serialize(serializer)
+    }
+}
+
+impl<'de, B: Body, T> Deserialize<'de> for Handle<B, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let (object, serial) = Deserialize::deserialize(deserializer)?;
+        if !Incoming::is_open() {
+            return Err(de::Error::custom(format_args!(
+                "{} can be received only in a message of its tree of processes",
+                B::KIND.describe()
+            )));
+        }
+        Self::arrive(Offset(object), serial).map_err(de::Error::custom)
+    }
+}

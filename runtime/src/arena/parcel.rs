@@ -1,0 +1,158 @@
+//! Parcels: messages in the arena.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Arena, Links, Offset, Tx};
+use crate::error::Result;
+
+/// What precedes a parcel's references and bytes.
+#[repr(C)]
+struct Header {
+    /// In the list of the process or object that owns the parcel, if it keeps one. First, for the list's sake.
+    links: Links,
+    /// How many references the parcel has by now.
+    objects: AtomicU64,
+    /// For how many there is room.
+    room: AtomicU64,
+    /// How many bytes the message has.
+    length: AtomicU64,
+    _spare: AtomicU64,
+}
+
+const HEADER: u64 = size_of::<Header>() as u64;
+
+/// A parcel that this process owns. Dropping it frees it with its references.
+pub(crate) struct Parcel {
+    arena: &'static Arena,
+    place: Offset,
+}
+
+impl Parcel {
+    /// Makes a parcel of this process with these bytes, which keeps these objects alive.
+    pub(crate) fn new(arena: &'static Arena, bytes: &[u8], objects: &[Offset]) -> Result<Self> {
+        let mut tx = arena.begin();
+        let place = tx.allocate(HEADER + 8 * objects.len() as u64 + bytes.len() as u64)?;
+        let header = arena.parcel(place);
+        tx.set(&header.objects, 0);
+        tx.set(&header.room, objects.len() as u64);
+        tx.set(&header.length, bytes.len() as u64);
+        tx.link(&arena.me().parcels, place);
+        tx.commit();
+        let mut parcel = Self { arena, place };
+        // The caller's handles keep the objects alive meanwhile.
+        for (index, object) in (0..).zip(objects) {
+            let mut tx = arena.begin();
+            tx.set(arena.word(place.plus(HEADER + 8 * index)), object.0);
+            tx.refer(*object);
+            tx.set(&header.objects, index + 1);
+            tx.commit();
+        }
+        parcel.bytes_mut().copy_from_slice(bytes);
+        Ok(parcel)
+    }
+
+    /// The message.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let (place, length) = self.arena.parcel_bytes(self.place);
+        // SAFETY: the parcel's bytes, initialised by `new`, which nobody but the owner touches (A3, A5).
+        unsafe { std::slice::from_raw_parts(self.arena.pointer(place, length).as_ptr(), length as usize) }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        let (place, length) = self.arena.parcel_bytes(self.place);
+        // SAFETY: as in `bytes`; any bytes are valid bytes.
+        unsafe { std::slice::from_raw_parts_mut(self.arena.pointer(place, length).as_ptr(), length as usize) }
+    }
+
+    /// Gives the parcel away. It stays in this process's list until a transaction moves it.
+    pub(crate) fn into_place(self) -> Offset {
+        let place = self.place;
+        std::mem::forget(self);
+        place
+    }
+
+    /// The parcel at `place`.
+    ///
+    /// # Safety
+    ///
+    /// It is in this process's list, and nobody else will free it (A5).
+    pub(crate) unsafe fn from_place(arena: &'static Arena, place: Offset) -> Self {
+        Self { arena, place }
+    }
+}
+
+impl Drop for Parcel {
+    fn drop(&mut self) {
+        // SAFETY: this process owns the parcel, which is not used afterwards.
+        unsafe { self.arena.free_parcel(self.place, true) };
+        self.arena.bury_objects();
+    }
+}
+
+impl Arena {
+    fn parcel(&self, place: Offset) -> &Header {
+        // SAFETY: six words anywhere in the arena are a valid header; `at` checks the bounds (A1, A2).
+        unsafe { self.at(place) }
+    }
+
+    fn parcel_bytes(&self, place: Offset) -> (Offset, u64) {
+        let header = self.parcel(place);
+        let room = header.room.load(Ordering::Relaxed);
+        (place.plus(HEADER + 8 * room), header.length.load(Ordering::Relaxed))
+    }
+
+    /// Frees a parcel and its references, in steps: a process that dies in between leaves the rest of it where it was.
+    /// `listed` says whether it is in a list.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the parcel, and nobody uses it afterwards. If it is not in a list, nobody who comes after the
+    /// caller's death will free it again, so the caller holds it by something that is changed by `forget` below.
+    pub(crate) unsafe fn free_parcel(&self, place: Offset, listed: bool) {
+        // SAFETY: the caller's promise.
+        unsafe { self.free_parcel_and(place, listed, |_| {}) };
+    }
+
+    /// [`free_parcel`](Self::free_parcel), with a last change in the transaction that frees the block.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    pub(crate) unsafe fn free_parcel_and(&self, place: Offset, listed: bool, forget: impl FnOnce(&mut Tx<'_>)) {
+        let header = self.parcel(place);
+        loop {
+            let count = header.objects.load(Ordering::Relaxed);
+            let Some(last) = count.checked_sub(1) else { break };
+            let mut tx = self.begin();
+            tx.set(&header.objects, last);
+            tx.release(Offset(self.word(place.plus(HEADER + 8 * last)).load(Ordering::Relaxed)));
+            tx.commit();
+        }
+        // SAFETY: the block is the caller's, who is about to free it.
+        let released = unsafe { self.release(place) };
+        let mut tx = self.begin();
+        if listed {
+            tx.unlink(place);
+        }
+        forget(&mut tx);
+        tx.free(place, released);
+        tx.commit();
+    }
+}
+
+impl Tx<'_> {
+    /// Takes a parcel out of the list that it is in.
+    pub(crate) fn detach_parcel(&mut self, place: Offset) {
+        self.unlink(place);
+    }
+
+    /// How many bytes the message in a parcel has.
+    pub(crate) fn parcel_length(&self, place: Offset) -> u64 {
+        self.arena.parcel(place).length.load(Ordering::Relaxed)
+    }
+
+    /// Puts a parcel into the list that begins at `head`.
+    pub(crate) fn attach_parcel(&mut self, head: &AtomicU64, place: Offset) {
+        self.link(head, place);
+    }
+}

@@ -1,0 +1,228 @@
+//! Records of processes: what each runs, and all that it holds.
+//!
+//! A parent makes its child's record before it starts the child ([`ChildRecord`](super::ChildRecord)), and frees it when the
+//! child has ended and nobody asks for its outcome any more. In between it buries the child (see [`burial`](super::burial)).
+//!
+//! | stage | meaning | who may leave it | its process died here |
+//! |---|---|---|---|
+//! | `Ordered` | the order is in the record | the child, to `Taken`; a sweeper, to `Withdrawn` | the function did not run |
+//! | `Taken` | the child has its order and decodes it | the child, to `Running` or `Done` | the function did not run |
+//! | `Running` | the function runs | the child, to `Returned` or `Done` | the function ran in part |
+//! | `Returned` | the function has returned; its value is encoded | the child, to `Done` | the function ran |
+//! | `Done` | the outcome is in the record | nobody | nothing is lost |
+//! | `Withdrawn` | the parent died before the child came | nobody | the child ends by itself |
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Arena, Links, Offset, Parcel, Tx};
+use crate::error::{Error, Result};
+use crate::sys;
+
+/// How many generations a tree may have.
+pub(crate) const MAX_DEPTH: u64 = 64;
+
+/// How far a process has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u64)]
+pub(crate) enum Stage {
+    Ordered,
+    Taken,
+    Running,
+    Returned,
+    Done,
+    Withdrawn,
+}
+
+/// A process.
+#[repr(C)]
+pub(crate) struct Record {
+    /// In the root's list of records. First, for the list's sake.
+    links: Links,
+    pub(crate) serial: AtomicU64,
+    /// The record of the process that started this one; 0 for the first of the tree and for orphans.
+    pub(super) parent: AtomicU64,
+    pub(crate) pid: AtomicU64,
+    pub(crate) parent_pid: AtomicU64,
+    pub(super) stage: AtomicU64,
+    /// How many generations there are above.
+    pub(crate) depth: AtomicU64,
+    /// How many children it has started.
+    pub(crate) children: AtomicU64,
+    /// The parcel that says what to run.
+    pub(super) order: AtomicU64,
+    /// The parcel that says how it went.
+    pub(super) outcome: AtomicU64,
+    /// Its holds on objects.
+    pub(super) holds: AtomicU64,
+    /// Its parcels.
+    pub(super) parcels: AtomicU64,
+    /// The locks that its threads wait for.
+    pub(crate) waits: AtomicU64,
+    name: ProcessName,
+}
+
+/// A name of up to 64 bytes, in words so that it can be read while it is written; longer ones are cut.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(crate) struct ProcessName([AtomicU64; 8]);
+
+impl ProcessName {
+    const LENGTH: usize = 64;
+
+    pub(crate) fn store(&self, name: &str) {
+        let mut end = name.len().min(Self::LENGTH);
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        let mut bytes = [0; Self::LENGTH];
+        bytes[..end].copy_from_slice(&name.as_bytes()[..end]);
+        for (word, chunk) in self.0.iter().zip(bytes.as_chunks::<8>().0) {
+            word.store(u64::from_le_bytes(*chunk), Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn load(&self) -> String {
+        let bytes: Vec<u8> = self.0.iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).collect();
+        String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned()
+    }
+}
+
+impl Record {
+    pub(crate) fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::Acquire) {
+            0 => Stage::Ordered,
+            1 => Stage::Taken,
+            2 => Stage::Running,
+            3 => Stage::Returned,
+            4 => Stage::Done,
+            _ => Stage::Withdrawn,
+        }
+    }
+
+    /// The process whose record this is says how far it has come.
+    pub(crate) fn enter(&self, stage: Stage) {
+        self.stage.store(stage as u64, Ordering::Release);
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.name.load()
+    }
+
+    /// The stage, as a process that never wrote one: used where a record is made.
+    fn reset(&self, tx: &mut Tx<'_>) {
+        for word in [
+            &self.parent,
+            &self.pid,
+            &self.parent_pid,
+            &self.stage,
+            &self.depth,
+            &self.children,
+            &self.order,
+            &self.outcome,
+            &self.holds,
+            &self.parcels,
+            &self.waits,
+        ] {
+            tx.set(word, 0);
+        }
+    }
+}
+
+impl Arena {
+    /// The record at `place`.
+    ///
+    /// # Safety
+    ///
+    /// There is one, and it is not freed while the reference lives.
+    pub(crate) unsafe fn record(&self, place: Offset) -> &Record {
+        // SAFETY: the caller's promise.
+        unsafe { self.at(place) }
+    }
+
+    /// Makes the record of the tree's first process, this one.
+    pub(super) fn register_first_process(&self) -> Result<()> {
+        let mut tx = self.begin();
+        let place = tx.new_record("MainProcess")?;
+        // SAFETY: just made.
+        let record = unsafe { self.record(place) };
+        tx.set(&record.pid, u64::from(std::process::id()));
+        tx.set(&record.stage, Stage::Running as u64);
+        tx.commit();
+        self.take_record(place)
+    }
+
+    /// Makes the record at `place` this process's own, and marks it as alive.
+    fn take_record(&self, place: Offset) -> Result<()> {
+        sys::mark_alive(self.fd(), place.0)
+            .map_err(|error| Error::os("cannot mark this process in its tree's shared memory", error))?;
+        self.me.store(place.0, Ordering::Release);
+        Ok(())
+    }
+
+    /// In a child: takes the record that the parent made for it, and the order in it.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, when there is no such record, or it is not for this process.
+    pub(crate) fn take_order(&'static self, place: Offset, serial: u64) -> Result<Parcel, String> {
+        let listed = self.begin().nodes(&self.root().records).any(|node| node == place);
+        if !listed {
+            return Err("the process that started this one is gone, or the mark was not meant for this process".to_owned());
+        }
+        self.take_record(place).map_err(|error| error.to_string())?;
+        let mut tx = self.begin();
+        // Again, since the list may have changed; from here on the mark keeps the record.
+        if !tx.nodes(&self.root().records).any(|node| node == place) {
+            return Err("the process that started this one is gone".to_owned());
+        }
+        // SAFETY: it is in the list, and freed by its parent after this process's end, or by a sweeper only unmarked.
+        let record = unsafe { self.record(place) };
+        if record.serial.load(Ordering::Relaxed) != serial {
+            return Err("the mark names another process of the tree".to_owned());
+        }
+        let order = Offset(record.order.load(Ordering::Relaxed));
+        if record.stage() != Stage::Ordered || order.is_none() {
+            return Err("the order was taken already, or withdrawn".to_owned());
+        }
+        tx.set(&record.pid, u64::from(std::process::id()));
+        tx.set(&record.order, 0);
+        tx.set(&record.stage, Stage::Taken as u64);
+        tx.attach_parcel(&record.parcels, order);
+        tx.commit();
+        // SAFETY: it is in this process's list as of now (A5).
+        Ok(unsafe { Parcel::from_place(self, order) })
+    }
+
+    /// In a child: leaves the outcome in the record.
+    pub(crate) fn leave_outcome(&self, outcome: Parcel) {
+        let me = self.me();
+        let outcome = outcome.into_place();
+        let mut tx = self.begin();
+        tx.detach_parcel(outcome);
+        tx.set(&me.outcome, outcome.0);
+        tx.set(&me.stage, Stage::Done as u64);
+        tx.commit();
+    }
+
+    /// The records of all processes, for a look at each under the arena's lock.
+    pub(crate) fn for_each_record(&self, mut look: impl FnMut(Offset, &Record)) {
+        let tx = self.begin();
+        for place in tx.nodes(&self.root().records) {
+            // SAFETY: in the list, and the transaction keeps it there.
+            look(place, unsafe { self.record(place) });
+        }
+    }
+}
+
+impl Tx<'_> {
+    pub(super) fn new_record(&mut self, name: &str) -> Result<Offset> {
+        let place = self.allocate(size_of::<Record>() as u64)?;
+        // SAFETY: words anywhere in the arena are a valid record, and this block is the caller's.
+        let record: &Record = unsafe { self.arena.at(place) };
+        record.reset(self);
+        self.set(&record.serial, self.arena.root().next_serial());
+        record.name.store(name);
+        self.link(&self.arena.root().records, place);
+        Ok(place)
+    }
+}

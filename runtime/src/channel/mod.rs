@@ -1,0 +1,268 @@
+//! Connections: pipes between two processes, made of kernel sockets.
+//!
+//! A socket does what memory cannot: it tells the death of the peer, whatever its kind, can be polled with other
+//! descriptors, and carries descriptors. A message is one packet, so that no death leaves half of one. What is large, or
+//! names objects, goes as a parcel in the arena, and the packet names the parcel; the pipe's object owns it meanwhile.
+//!
+//! | first byte | the rest of the packet |
+//! |---|---|
+//! | `VALUE`, `BYTES` | the message |
+//! | `VALUE \| PARCEL`, `BYTES \| PARCEL` | the place of the message's parcel |
+
+#![allow(unsafe_code)]
+
+mod packet;
+mod simplex;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
+
+use self::packet::{Content, PipeBody, Received};
+pub use self::simplex::{Receiver, Sender, channel};
+use crate::arena::{Handle, Incoming, Outgoing};
+use crate::error::{DecodeError, Error, RecvError, Result, SendError};
+use crate::sync::deadline_after;
+use crate::sys::{self, AsFd, BorrowedFd, OwnedFd};
+use crate::wire;
+
+/// One end of a two-way connection, which sends `S` and receives `R`.
+///
+/// When the peer is gone (dropped, exited or killed) and its last message has been received, receiving fails with
+/// [`RecvError::Closed`] and sending with [`SendError::Closed`]. The peer is gone when the last copy of it is: a
+/// connection that was passed to a child by value is not open in the parent any more.
+///
+/// A connection can be passed to a new process as an argument, and sent over another connection. It can be polled by its
+/// descriptor ([`AsFd`]): that is readable when a message or the end is there.
+///
+/// # Examples
+///
+/// ```
+/// let (a, b) = mp::pipe::<u32, String>()?;
+/// a.send(7)?;
+/// b.send(format!("got {}", b.recv()?))?;
+/// assert_eq!(a.recv()?, "got 7");
+/// drop(b);
+/// assert!(matches!(a.recv(), Err(mp::RecvError::Closed)));
+/// # mp::Result::Ok(())
+/// ```
+pub struct Connection<S, R> {
+    socket: OwnedFd,
+    pipe: Handle<PipeBody, ()>,
+    /// Which end this is: 0 or 1.
+    side: u8,
+    /// A message that is looked at is not taken by another thread.
+    receiving: Mutex<()>,
+    _types: PhantomData<fn(S) -> R>,
+}
+
+/// Makes a connection: the first end sends `A` and receives `B`, the second sends `B` and receives `A`.
+///
+/// # Errors
+///
+/// When the system gives no more descriptors, or the shared memory is full or cannot be made.
+///
+/// # Examples
+///
+/// See [`Connection`].
+pub fn pipe<A, B>() -> Result<(Connection<A, B>, Connection<B, A>)> {
+    let (first, second) = sys::packet_pair().map_err(|error| Error::os("cannot make the sockets of a pipe", error))?;
+    let pipe = packet::new_pipe()?;
+    Ok((Connection::new(first, pipe.clone(), 0), Connection::new(second, pipe, 1)))
+}
+
+impl<S, R> Connection<S, R> {
+    fn new(socket: OwnedFd, pipe: Handle<PipeBody, ()>, side: u8) -> Self {
+        Self { socket, pipe, side, receiving: Mutex::default(), _types: PhantomData }
+    }
+
+    /// Sends bytes as they are; the peer receives them with [`recv_bytes`](Self::recv_bytes). An empty message is one too.
+    ///
+    /// # Errors
+    ///
+    /// When the peer is gone, or the system refuses.
+    pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError<()>> {
+        self.transmit(Content::Bytes, bytes, Outgoing::default())
+    }
+
+    /// Waits for a message of bytes.
+    ///
+    /// # Errors
+    ///
+    /// When the peer is gone, or its message was sent by [`send`](Self::send).
+    pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
+        self.receive(None, |message| message.bytes().map(<[u8]>::to_vec))
+    }
+
+    /// Waits for a message of bytes, copies it to the front of `buffer`, and returns its length.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::TooLong`] when it does not fit: the message can still be received. And those of
+    /// [`recv_bytes`](Self::recv_bytes).
+    pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvError> {
+        loop {
+            let received = {
+                let _receiving = self.receiving.lock();
+                let length = packet::length_of_next(self.socket.as_fd(), &self.pipe, self.side)?;
+                match length {
+                    Some(length) if length > buffer.len() => {
+                        return Err(RecvError::TooLong { length, buffer: buffer.len() });
+                    }
+                    Some(_) => packet::receive(self.socket.as_fd(), &self.pipe, self.side)?,
+                    None => None,
+                }
+            };
+            if let Some(message) = received {
+                let bytes = message.bytes()?;
+                let Some(front) = buffer.get_mut(..bytes.len()) else {
+                    return Err(RecvError::TooLong { length: bytes.len(), buffer: buffer.len() });
+                };
+                front.copy_from_slice(bytes);
+                return Ok(bytes.len());
+            }
+            self.wait_readable(None)?;
+        }
+    }
+
+    /// Waits until a message or the end is there, for at most `timeout`; returns whether it is.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn poll(&self, timeout: Duration) -> Result<bool> {
+        sys::poll_readable(self.socket.as_fd(), deadline_after(timeout))
+            .map_err(|error| Error::os("cannot wait for a message on a connection", error))
+    }
+
+    fn transmit(&self, content: Content, bytes: &[u8], outgoing: Outgoing) -> Result<(), SendError<()>> {
+        let sent = packet::send(self.socket.as_fd(), &self.pipe, self.side, content, bytes, &outgoing);
+        sent.map_err(|error| match error {
+            Error::Os { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => SendError::Closed(()),
+            other => SendError::Failed((), other.to_string()),
+        })
+    }
+
+    /// Waits for a message until `deadline`, and returns what `open` makes of it.
+    fn receive<T>(
+        &self,
+        deadline: Option<Instant>,
+        open: impl FnOnce(Received) -> Result<T, RecvError>,
+    ) -> Result<T, RecvError> {
+        loop {
+            match self.receive_now() {
+                Err(RecvError::Empty) => {}
+                other => return open(other?),
+            }
+            if !self.wait_readable(deadline)? {
+                return Err(RecvError::TimedOut);
+            }
+        }
+    }
+
+    fn receive_now(&self) -> Result<Received, RecvError> {
+        let _receiving = self.receiving.lock();
+        packet::receive(self.socket.as_fd(), &self.pipe, self.side)?.ok_or(RecvError::Empty)
+    }
+
+    fn wait_readable(&self, deadline: Option<Instant>) -> Result<bool, RecvError> {
+        sys::poll_readable(self.socket.as_fd(), deadline).map_err(packet::failed)
+    }
+}
+
+impl<S: Serialize, R> Connection<S, R> {
+    /// Sends a value. It waits while the peer has not received what the system keeps for it (some hundred messages).
+    ///
+    /// # Errors
+    ///
+    /// With the value: when the peer is gone, the value cannot be encoded, or the system refuses.
+    pub fn send(&self, value: S) -> Result<(), SendError<S>> {
+        let encode = |buffer: &mut Vec<u8>| wire::append(&value, buffer, &|| "a value for a connection".to_owned());
+        let sent =
+            wire::with_buffer(true, encode, |bytes, outgoing| self.transmit(Content::Value, bytes, outgoing));
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(SendError::Closed(()))) => Err(SendError::Closed(value)),
+            Ok(Err(error)) => Err(SendError::Failed(value, error.to_string())),
+            Err(error) => Err(SendError::Encode(value, error)),
+        }
+    }
+}
+
+impl<S, R: DeserializeOwned> Connection<S, R> {
+    /// Waits for a value.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Closed`] when the peer is gone, and [`RecvError::Decode`] when what it sent is no `R`.
+    pub fn recv(&self) -> Result<R, RecvError> {
+        self.receive(None, decode)
+    }
+
+    /// Receives a value if one is there.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Empty`] when none is, and those of [`recv`](Self::recv).
+    pub fn try_recv(&self) -> Result<R, RecvError> {
+        decode(self.receive_now()?)
+    }
+
+    /// Waits for a value for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::TimedOut`] when none came in time, and those of [`recv`](Self::recv).
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<R, RecvError> {
+        self.receive(deadline_after(timeout), decode)
+    }
+}
+
+fn decode<R: DeserializeOwned>(mut message: Received) -> Result<R, RecvError> {
+    let subject = || "a value from a connection".to_owned();
+    let fds = std::mem::take(&mut message.fds);
+    let bytes = message.value().map_err(|cause| {
+        RecvError::Decode(DecodeError { subject: subject(), type_name: std::any::type_name::<R>(), cause })
+    })?;
+    wire::decode(bytes, fds, &subject).map_err(RecvError::Decode)
+}
+
+impl<S, R> AsFd for Connection<S, R> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl<S, R> fmt::Debug for Connection<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("fd", &sys::fd_number(self.socket.as_fd())).finish()
+    }
+}
+
+/// A connection in a message is its descriptor, the object of its pipe, and which end it is.
+impl<S, R> Serialize for Connection<S, R> {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        let fd = Outgoing::attach(self.socket.as_fd())
+            .map_err(|reason| ser::Error::custom(format_args!("a connection cannot be sent here: {reason}")))?;
+        (fd, &self.pipe, self.side).serialize(serializer)
+    }
+}
+
+impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (fd, pipe, side): (u32, _, u8) = Deserialize::deserialize(deserializer)?;
+        let socket = Incoming::detach(fd)
+            .ok_or_else(|| de::Error::custom("the message names a connection whose descriptor did not come with it"))?;
+        if side > 1 {
+            return Err(de::Error::custom("a pipe has two ends, and the message names another"));
+        }
+        Ok(Self::new(socket, pipe, side))
+    }
+}

@@ -1,0 +1,214 @@
+//! Messages as packets, and as parcels that packets name.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::sync::atomic::AtomicU64;
+
+use crate::arena::{Arena, Body, Destroyer, Handle, Kind, Offset, Outgoing, Parcel};
+use crate::error::{Error, RecvError, Result};
+use crate::sys::{self, AsFd, BorrowedFd, OwnedFd, Packet};
+
+/// Longer messages are parcels.
+const LONGEST: usize = 8 << 10;
+
+const VALUE: u8 = 0;
+const BYTES: u8 = 1;
+const PARCEL: u8 = 2;
+
+/// What a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    Value,
+    Bytes,
+}
+
+/// The arena's side of a pipe: the parcels that are on their way, by the end that sent them.
+#[repr(C)]
+pub(super) struct PipeBody {
+    underway: [AtomicU64; 2],
+}
+
+// SAFETY: two atomic words.
+unsafe impl Body for PipeBody {
+    const KIND: Kind = Kind::Pipe;
+}
+
+inventory::submit! { Destroyer { kind: Kind::Pipe, destroy } }
+
+pub(super) fn new_pipe() -> Result<Handle<PipeBody, ()>> {
+    // SAFETY: the closure writes the whole body.
+    unsafe {
+        Handle::create(size_of::<PipeBody>(), |place: *mut PipeBody| {
+            place.write(PipeBody { underway: [AtomicU64::new(0), AtomicU64::new(0)] });
+        })
+    }
+}
+
+/// Frees what was sent and will not be received.
+fn destroy(arena: &'static Arena, body: Offset) {
+    // SAFETY: a pipe's body, which the undertaker has to itself.
+    let pipe: &PipeBody = unsafe { arena.at(body) };
+    for list in &pipe.underway {
+        loop {
+            let first = arena.begin().nodes(list).next();
+            let Some(parcel) = first else { break };
+            // SAFETY: the list owns the parcel, and nobody else reaches the list any more.
+            unsafe { arena.free_parcel(parcel, true) };
+        }
+    }
+}
+
+/// A message as it was received.
+pub(super) struct Received {
+    content: Content,
+    body: ReceivedBody,
+    pub(super) fds: Vec<OwnedFd>,
+}
+
+enum ReceivedBody {
+    Inline(Vec<u8>),
+    Parcel(Parcel),
+}
+
+impl Received {
+    fn all(&self) -> &[u8] {
+        match &self.body {
+            ReceivedBody::Inline(bytes) => bytes,
+            ReceivedBody::Parcel(parcel) => parcel.bytes(),
+        }
+    }
+
+    /// The bytes of a message that was sent as bytes.
+    pub(super) fn bytes(&self) -> Result<&[u8], RecvError> {
+        match self.content {
+            Content::Bytes => Ok(self.all()),
+            Content::Value => Err(RecvError::Failed(
+                "the message was sent by `send` and received by `recv_bytes`; receive it with `recv`".to_owned(),
+            )),
+        }
+    }
+
+    /// The bytes of a message that was sent as a value.
+    pub(super) fn value(&self) -> Result<&[u8], String> {
+        match self.content {
+            Content::Value => Ok(self.all()),
+            Content::Bytes => Err("the message was sent by `send_bytes`; receive it with `recv_bytes`".to_owned()),
+        }
+    }
+}
+
+/// Sends a message from the end `side`.
+pub(super) fn send(
+    socket: BorrowedFd<'_>,
+    pipe: &Handle<PipeBody, ()>,
+    side: u8,
+    content: Content,
+    bytes: &[u8],
+    outgoing: &Outgoing,
+) -> Result<()> {
+    let kind = match content {
+        Content::Value => VALUE,
+        Content::Bytes => BYTES,
+    };
+    let fds: Vec<BorrowedFd<'_>> = outgoing.fds.iter().map(AsFd::as_fd).collect();
+    let send = |kind: u8, rest: &[u8]| {
+        sys::send_packet(socket, &[IoSlice::new(&[kind]), IoSlice::new(rest)], &fds)
+            .map_err(|error| Error::os("cannot send over a connection", error))
+    };
+    if bytes.len() <= LONGEST && outgoing.objects.is_empty() {
+        return send(kind, bytes);
+    }
+    let arena = pipe.arena();
+    let place = Parcel::new(arena, bytes, &outgoing.objects)?.into_place();
+    let mut tx = arena.begin();
+    tx.detach_parcel(place);
+    tx.attach_parcel(&pipe.body().underway[usize::from(side)], place);
+    tx.commit();
+    let sent = send(kind | PARCEL, &place.0.to_le_bytes());
+    if sent.is_err() {
+        drop(claim(pipe, side, place));
+    }
+    sent
+}
+
+/// Receives the next message for the end `side`, if one is there.
+pub(super) fn receive(
+    socket: BorrowedFd<'_>,
+    pipe: &Handle<PipeBody, ()>,
+    side: u8,
+) -> Result<Option<Received>, RecvError> {
+    let Some((packet, fds)) = next_packet(socket, false)? else { return Ok(None) };
+    let (content, named) = parse(&packet)?;
+    let body = match named {
+        None => ReceivedBody::Inline(packet[1..].to_vec()),
+        Some(place) => ReceivedBody::Parcel(claim(pipe, 1 - side, place).ok_or_else(unknown_parcel)?),
+    };
+    Ok(Some(Received { content, body, fds }))
+}
+
+/// The length of the next message for the end `side`, if one is there, and leaves it there.
+pub(super) fn length_of_next(
+    socket: BorrowedFd<'_>,
+    pipe: &Handle<PipeBody, ()>,
+    side: u8,
+) -> Result<Option<usize>, RecvError> {
+    let Some((packet, _)) = next_packet(socket, true)? else { return Ok(None) };
+    match parse(&packet)? {
+        (_, None) => Ok(Some(packet.len() - 1)),
+        (_, Some(place)) => {
+            let arena = pipe.arena();
+            let list = &pipe.body().underway[usize::from(1 - side)];
+            let tx = arena.begin();
+            let length = tx.nodes(list).find(|node| *node == place).map(|place| tx.parcel_length(place) as usize);
+            length.map(Some).ok_or_else(unknown_parcel)
+        }
+    }
+}
+
+/// Takes a parcel that the end `side` sent out of its list. Nobody but the pipe's two ends can name one in it.
+fn claim(pipe: &Handle<PipeBody, ()>, side: u8, place: Offset) -> Option<Parcel> {
+    let arena = pipe.arena();
+    let mut tx = arena.begin();
+    tx.nodes(&pipe.body().underway[usize::from(side)]).find(|node| *node == place)?;
+    tx.detach_parcel(place);
+    tx.attach_parcel(arena.my_parcels(), place);
+    tx.commit();
+    // SAFETY: it is in this process's list as of now.
+    Some(unsafe { Parcel::from_place(arena, place) })
+}
+
+fn unknown_parcel() -> RecvError {
+    RecvError::Failed("a message names shared memory that is not its own; did something else write to the socket?".to_owned())
+}
+
+/// The content of a packet, and the parcel that it names.
+fn parse(packet: &[u8]) -> Result<(Content, Option<Offset>), RecvError> {
+    let content = match packet.first().map(|kind| kind & !PARCEL) {
+        Some(VALUE) => Content::Value,
+        Some(BYTES) => Content::Bytes,
+        _ => return Err(unknown_parcel()),
+    };
+    if packet[0] & PARCEL == 0 {
+        return Ok((content, None));
+    }
+    let place = packet[1..].try_into().map_err(|_| unknown_parcel())?;
+    Ok((content, Some(Offset(u64::from_le_bytes(place)))))
+}
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; LONGEST + 1].into_boxed_slice());
+}
+
+/// The next packet, or a copy of it that leaves it there.
+fn next_packet(socket: BorrowedFd<'_>, peek: bool) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>, RecvError> {
+    BUFFER.with_borrow_mut(|buffer| match sys::receive_packet(socket, buffer, peek) {
+        Ok(Packet::Message(length, fds)) => Ok(Some((buffer[..length].to_vec(), fds))),
+        Ok(Packet::Empty) => Ok(None),
+        Ok(Packet::Closed) => Err(RecvError::Closed),
+        Err(error) => Err(failed(error)),
+    })
+}
+
+pub(super) fn failed(error: io::Error) -> RecvError {
+    RecvError::Failed(format!("cannot receive from a connection: {error}"))
+}

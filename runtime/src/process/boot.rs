@@ -1,0 +1,259 @@
+//! The first thing that happens in a program: is it a child with an order?
+
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use super::exit;
+use super::method::{StartMethod, set_start_method};
+use super::outcome::{Order, Outcome, describe_panic, ran, watch_panics};
+use super::tree::{self, Identity, Parent};
+use crate::arena::{self, Arena, CHILD_MARK, Offset, Parcel, Stage};
+use crate::error::{Ran, Subject};
+use crate::registry::{self, ArgumentError, Step};
+use crate::sys::{self, OwnedFd};
+use crate::wire;
+
+/// How this process may start children.
+enum Mode {
+    Program,
+    /// By the test of this path.
+    Test(&'static str),
+}
+
+static MODE: OnceLock<Mode> = OnceLock::new();
+
+pub(super) fn is_initialized() -> bool {
+    MODE.get().is_some()
+}
+
+pub(super) fn test_path() -> Option<&'static str> {
+    match MODE.get() {
+        Some(Mode::Test(path)) => Some(path),
+        _ => None,
+    }
+}
+
+/// Does by hand what `#[mp::main]` does. To be the first statement of `main`.
+///
+/// In a child, it runs the child's function and does not return. Whatever stands before it in `main` runs in every child
+/// too.
+///
+/// # Examples
+///
+/// ```
+/// #[mp::process_fn]
+/// fn double(n: u32) -> u32 {
+///     2 * n
+/// }
+///
+/// fn main() -> mp::Result<()> {
+///     mp::init();
+///     assert_eq!(mp::spawn!(double, 21)?.join()?, 42);
+///     Ok(())
+/// }
+/// ```
+pub fn init() {
+    enter(Mode::Program);
+}
+
+/// What `#[mp::main]` puts before the statements of `main`.
+#[doc(hidden)]
+pub fn main(method: Option<&'static str>) {
+    enter(Mode::Program);
+    if let Some(name) = method {
+        let result = StartMethod::from_name(name).map_or(Ok(()), set_start_method);
+        if let Err(error) = result {
+            fail(&format!("#[mp::main(start_method = \"{name}\")]: {error}"));
+        }
+    }
+}
+
+/// What `#[mp::test]` puts before the statements of a test. `path` begins with the crate's name, which the harness omits.
+#[doc(hidden)]
+pub fn test(path: &'static str) {
+    enter(Mode::Test(path.split_once("::").map_or(path, |(_, rest)| rest)));
+}
+
+fn enter(mode: Mode) {
+    if let Some(mark) = std::env::var_os(CHILD_MARK) {
+        let mark = mark.to_string_lossy().into_owned();
+        // SAFETY: this is the beginning of `main`, or of the only test that a test harness runs in a child: no other thread
+        // of this program looks at the environment.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::env::remove_var(CHILD_MARK);
+        }
+        let _ = MODE.set(mode);
+        boot(&mark);
+    }
+    if MODE.set(mode).is_ok() {
+        if let Some([a, b]) = registry::duplicate() {
+            fail(&format!(
+                "two process functions are named `{}`: at {}:{} and at {}:{}; a child could not tell them apart. Rename one, or \
+                 give it a name with #[process_fn(name = \"…\")]",
+                a.name(),
+                a.file(),
+                a.line(),
+                b.file(),
+                b.line()
+            ));
+        }
+        exit::prepare();
+    }
+}
+
+/// Stops the program before anything of it has run.
+fn fail(message: &str) -> ! {
+    eprintln!("multiproc: {message}");
+    std::process::exit(exit::BOOT_FAILED);
+}
+
+/// What the environment tells a child: which record is its own, and which descriptors are for it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) record: u64,
+    pub(super) serial: u64,
+    /// Whether the last descriptor is the standard output, hidden from a test harness.
+    pub(super) stdout: bool,
+    /// The arena, the parent, and those among the arguments.
+    pub(super) fds: Vec<i32>,
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.record, self.serial, u8::from(self.stdout))?;
+        self.fds.iter().try_for_each(|fd| write!(f, ":{fd}"))
+    }
+}
+
+impl FromStr for Mark {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.split(':');
+        let mut number = || parts.next().ok_or(())?.parse::<u64>().map_err(|_| ());
+        let (record, serial, stdout) = (number()?, number()?, number()? == 1);
+        let fds = parts.map(|part| part.parse().map_err(|_| ())).collect::<Result<Vec<i32>, ()>>()?;
+        // The arena and the parent at least, and no descriptor twice, or two owners would close it.
+        let distinct = fds.iter().enumerate().all(|(index, fd)| *fd > 2 && !fds[..index].contains(fd));
+        if fds.len() < 2 + usize::from(stdout) || !distinct {
+            return Err(());
+        }
+        Ok(Self { record, serial, stdout, fds })
+    }
+}
+
+/// Runs this child's function, and ends the process.
+fn boot(mark: &str) -> ! {
+    let (arena, order, fds) = attach(mark).unwrap_or_else(|reason| {
+        fail(&format!(
+            "{CHILD_MARK} is set to `{mark}`, which makes this process a child of another one, but it cannot be: {reason}. If \
+             this is no child, something set the variable by hand: unset it"
+        ))
+    });
+    exit::prepare();
+    let code = run(arena, &order, fds);
+    drop(order);
+    std::process::exit(code)
+}
+
+/// Takes the order that a mark tells of, with the arena and the descriptors among the arguments.
+fn attach(mark: &str) -> Result<(&'static Arena, Parcel, Vec<OwnedFd>), String> {
+    let mark: Mark = mark.parse().map_err(|()| "it is no mark that this version of the library makes".to_owned())?;
+    let adopt = |fd: &i32| {
+        // SAFETY: the descriptors after the standard streams are those that the parent passed; this process has just begun,
+        // and owns none yet that it could know of. The mark is checked to name none twice.
+        #[allow(unsafe_code)]
+        unsafe { sys::adopt_fd(*fd) }.map_err(|error| format!("descriptor {fd} is not there: {error}"))
+    };
+    let mut fds = mark.fds.iter().map(adopt).collect::<Result<Vec<_>, _>>()?.into_iter();
+    let (Some(memory), Some(parent)) = (fds.next(), fds.next()) else { return Err("descriptors are missing".to_owned()) };
+    let mut fds: Vec<OwnedFd> = fds.collect();
+    if mark.stdout
+        && let Some(stdout) = fds.pop()
+    {
+        sys::replace_stdout(stdout).map_err(|error| format!("its standard output cannot be restored: {error}"))?;
+    }
+    let arena = arena::adopt(memory).map_err(|error| format!("its descriptor is not that of a tree of processes: {error}"))?;
+    let order = arena.take_order(Offset(mark.record), mark.serial)?;
+    introduce(arena, &order, parent)?;
+    Ok((arena, order, fds))
+}
+
+/// Makes this process the one that its order names.
+fn introduce(arena: &'static Arena, order: &Parcel, parent: OwnedFd) -> Result<(), String> {
+    let order = head(&mut order.bytes())?;
+    sys::set_thread_name(order.name);
+    let parent_pid = arena.me().parent_pid.load(std::sync::atomic::Ordering::Relaxed) as u32;
+    tree::set_identity(Identity {
+        name: order.name.to_owned(),
+        lineage: order.lineage.to_owned(),
+        daemon: order.daemon,
+        parent: Some(Parent { pid: parent_pid, name: order.parent_name.to_owned(), process: parent }),
+    });
+    if order.daemon {
+        exit::follow_parent().map_err(|error| format!("it cannot watch its parent: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Takes the head of an order from the front of its bytes.
+fn head<'a>(bytes: &mut &'a [u8]) -> Result<Order<'a>, String> {
+    wire::take(bytes, &|| "the order".to_owned()).map_err(|error| error.to_string())
+}
+
+/// Runs the function, leaves its outcome, and returns the exit code.
+fn run(arena: &'static Arena, order: &Parcel, fds: Vec<OwnedFd>) -> i32 {
+    let mut arguments = order.bytes();
+    let outcome = match head(&mut arguments) {
+        Err(message) => Outcome::Decode { message },
+        Ok(Order { function, .. }) => match registry::find(function) {
+            None => Outcome::UnknownFunction { hint: registry::hint(function) },
+            Some(function) => match call(arena, function, arguments, fds) {
+                Ok(code) => return code,
+                Err(outcome) => outcome,
+            },
+        },
+    };
+    outcome.leave(arena);
+    outcome.exit_code()
+}
+
+/// Calls the function, and leaves its value.
+fn call(
+    arena: &'static Arena,
+    function: &'static registry::Function,
+    arguments: &[u8],
+    fds: Vec<OwnedFd>,
+) -> Result<i32, Outcome> {
+    let subject = move || Subject {
+        name: tree::identity().name.clone(),
+        pid: std::process::id(),
+        function: function.name().to_owned(),
+        ran: match ran(arena.me().stage()) {
+            // The value is encoded, and is not safe yet.
+            Ran::Yes => Ran::Yes,
+            other => other,
+        },
+    };
+    watch_panics(move |panic| Outcome::Panicked(panic).leave(arena), subject);
+    let enter = |step| {
+        arena.me().enter(match step {
+            Step::Calling => Stage::Running,
+            Step::Returned => Stage::Returned,
+        });
+    };
+    let mut left = false;
+    let mut give = |value: &[u8], outgoing| left = Outcome::leave_value(arena, value, &outgoing);
+    let result = std::panic::catch_unwind(AssertUnwindSafe(|| (function.run)(arguments, fds, &enter, &mut give)));
+    match result {
+        Ok(Ok(())) if left => Ok(Outcome::Value.exit_code()),
+        // The stage tells the rest.
+        Ok(Ok(())) => Ok(exit::NO_ROOM),
+        Ok(Err(ArgumentError::Decode(error))) => Err(Outcome::Decode { message: error.to_string() }),
+        Ok(Err(ArgumentError::Encode(error))) => Err(Outcome::Encode { message: error.to_string() }),
+        Err(payload) => Err(Outcome::Panicked(describe_panic(&*payload, subject()))),
+    }
+}

@@ -1,0 +1,64 @@
+//! The end of a process: what becomes of its children.
+//!
+//! In this order: `main` returns (or the function of a child, or somebody calls [`std::process::exit`]); daemons are
+//! terminated, and killed if they do not end; the other children are joined. Nothing of it happens when a process is killed:
+//! then its daemons see their parent's end, and follow.
+
+use std::io;
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+use super::{child, tree};
+use crate::sys::{self, AsFd};
+
+/// The exit code of a process that could not take its order.
+pub(super) const BOOT_FAILED: i32 = 70;
+/// The exit code of a process whose value found no room in the shared memory.
+pub(super) const NO_ROOM: i32 = 71;
+
+/// How long a daemon may take to end when it is asked to.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Sees to the children of this process at its end.
+pub(super) fn prepare() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Where it fails, children of this process are not joined at its exit; they can be joined by hand.
+        let _ = sys::at_exit(finish);
+    });
+}
+
+extern "C" fn finish() {
+    let (daemons, others): (Vec<_>, Vec<_>) = child::children().into_iter().partition(|child| child.daemon);
+    for daemon in &daemons {
+        let _ = daemon.signal(sys::SIGTERM);
+    }
+    let deadline = Instant::now() + GRACE;
+    for daemon in &daemons {
+        if !daemon.wait_until(Some(deadline)).unwrap_or(true) {
+            let _ = daemon.signal(sys::SIGKILL);
+            let _ = daemon.wait_until(None);
+        }
+    }
+    for child in &others {
+        let _ = child.wait_until(None);
+    }
+}
+
+/// Ends this process when its parent ends, however that ends.
+///
+/// A thread waits for the parent's descriptor. `PR_SET_PDEATHSIG` would need none, but fires when the *thread* that started
+/// this process ends.
+pub(super) fn follow_parent() -> io::Result<()> {
+    const STACK: usize = 64 << 10;
+    let follow = || {
+        let Some(parent) = &tree::identity().parent else { return };
+        if sys::wait_ended(parent.process.as_fd(), None).is_ok() {
+            sys::kill_self(sys::SIGTERM);
+            std::thread::sleep(Duration::from_millis(500));
+            sys::kill_self(sys::SIGKILL);
+        }
+    };
+    std::thread::Builder::new().name("mp-parent".to_owned()).stack_size(STACK).spawn(follow)?;
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! Processes that run a function and give its value.
+//!
+//! ```text
+//!  Builder::spawn            start                             boot (in the child, before `main`'s own statements)
+//!  encode arguments ──▶ order in a record ──▶ launch ─ ─ ─ ─▶ mark, descriptors ──▶ take order ──▶ look up, decode
+//!                                                                                                    │
+//!  Process::join ◀── outcome from the record ◀── pidfd: it has ended ◀── exit ◀── leave outcome ◀── run, encode
+//! ```
+//!
+//! There is no handshake to wait for: the parent goes on as soon as the system has started the child, and learns the rest
+//! from the child's end, which the kernel tells whatever its kind, and from the stage in its record.
+
+mod boot;
+mod builder;
+mod child;
+mod exit;
+mod method;
+mod outcome;
+mod start;
+mod stdio;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+pub use boot::init;
+#[doc(hidden)]
+pub use boot::{main, test};
+pub use builder::Builder;
+pub use child::ChildProcess;
+use child::Child;
+pub use method::{StartMethod, set_start_method, start_method};
+pub use start::set_executable;
+pub use stdio::Stdio;
+pub use tree::{CurrentProcess, ParentProcess, active_children, cpu_count, current_process, parent_process};
+
+use crate::error::ProcessError;
+
+/// A process that was started to run a function which returns `R`.
+///
+/// Made by [`spawn!`](crate::spawn!) or [`Builder::spawn`]. What does not depend on the value (waiting, signals, identity)
+/// are methods of [`ChildProcess`], which this dereferences to.
+///
+/// Dropping it detaches the process: it runs on, and is joined when this process exits, unless it is a daemon.
+///
+/// # Examples
+///
+/// ```
+/// #[mp::process_fn]
+/// fn add(a: u32, b: u32) -> u32 {
+///     a + b
+/// }
+///
+/// #[mp::main]
+/// fn main() -> mp::Result<()> {
+///     let process = mp::spawn!(add, 40, 2)?;
+///     assert_eq!(process.name(), "Process-1");
+///     assert_eq!(process.join()?, 42);
+///     Ok(())
+/// }
+/// ```
+pub struct Process<R> {
+    child: ChildProcess,
+    _value: PhantomData<fn() -> R>,
+}
+
+impl<R> Process<R> {
+    fn new(child: Arc<Child>) -> Self {
+        Self { child: ChildProcess(child), _value: PhantomData }
+    }
+}
+
+impl<R: DeserializeOwned> Process<R> {
+    /// Waits until the process has ended, and returns what its function returned.
+    ///
+    /// # Errors
+    ///
+    /// When the process ended without a value: see [`ProcessError`].
+    pub fn join(self) -> Result<R, ProcessError> {
+        self.child.0.join()
+    }
+}
+
+impl<R> Deref for Process<R> {
+    type Target = ChildProcess;
+
+    fn deref(&self) -> &ChildProcess {
+        &self.child
+    }
+}
+
+impl<R> crate::sys::AsFd for Process<R> {
+    fn as_fd(&self) -> crate::sys::BorrowedFd<'_> {
+        self.child.as_fd()
+    }
+}
+
+impl<R> Drop for Process<R> {
+    fn drop(&mut self) {
+        self.child.0.detach();
+    }
+}
+
+impl<R> fmt::Debug for Process<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.child.fmt(f)
+    }
+}

@@ -1,0 +1,81 @@
+//! Where a child's standard streams go.
+
+use std::fs::File;
+
+use crate::error::{Error, Result};
+use crate::sys::{ChildStdio, OwnedFd};
+
+/// Where one of a child's standard streams goes.
+///
+/// Whatever converts into it can be given to [`Builder::stdin`](crate::Builder::stdin) and its kin: a [`File`], a
+/// [`std::process::Stdio`], …
+///
+/// A [`std::process::Stdio`] cannot be looked into, so that a start with one goes through [`std::process::Command`] with
+/// fork, whose cost grows with the memory of the parent. `mp::Stdio` does not have that cost.
+///
+/// # Examples
+///
+/// ```no_run
+/// # #[mp::process_fn] fn work() {}
+/// let log = std::fs::File::create("work.log")?;
+/// let process = mp::Builder::new().stdin(mp::Stdio::null()).stdout(log).spawn::<work>(())?;
+/// # mp::Result::Ok(())
+/// ```
+#[derive(Debug)]
+pub struct Stdio(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Inherit,
+    Null,
+    Fd(OwnedFd),
+    Std(std::process::Stdio),
+}
+
+impl Stdio {
+    /// Where the parent's goes. This is the default.
+    pub fn inherit() -> Self {
+        Self(Kind::Inherit)
+    }
+
+    /// Nowhere: reading gives the end, and what is written is gone.
+    pub fn null() -> Self {
+        Self(Kind::Null)
+    }
+
+    /// A pipe, whose other end is [`ChildProcess::take_stdin`](crate::ChildProcess::take_stdin) or its kin.
+    pub fn piped() -> Self {
+        Self(Kind::Std(std::process::Stdio::piped()))
+    }
+
+    /// What the start of a program takes.
+    pub(super) fn open(self, writable: bool) -> Result<ChildStdio> {
+        Ok(match self.0 {
+            Kind::Inherit => ChildStdio::Inherit,
+            Kind::Null => {
+                let null = File::options().read(!writable).write(writable).open("/dev/null");
+                ChildStdio::Fd(null.map_err(|error| Error::os("cannot open /dev/null for a child", error))?.into())
+            }
+            Kind::Fd(fd) => ChildStdio::Fd(fd),
+            Kind::Std(stdio) => ChildStdio::Std(stdio),
+        })
+    }
+}
+
+impl From<std::process::Stdio> for Stdio {
+    fn from(stdio: std::process::Stdio) -> Self {
+        Self(Kind::Std(stdio))
+    }
+}
+
+impl From<OwnedFd> for Stdio {
+    fn from(fd: OwnedFd) -> Self {
+        Self(Kind::Fd(fd))
+    }
+}
+
+impl From<File> for Stdio {
+    fn from(file: File) -> Self {
+        Self(Kind::Fd(file.into()))
+    }
+}

@@ -1,0 +1,342 @@
+//! Queues.
+
+#![allow(unsafe_code)]
+
+mod ring;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use self::ring::{INLINE, Inbound, Outbound, QueueBody, Refused};
+use crate::arena::{Handle, Parcel};
+use crate::error::{Error, Result, TryGetError, TryPutError};
+use crate::sync::{Patience, deadline_after};
+use crate::wire;
+
+/// A first-in, first-out queue that any process of the tree can put into and get from.
+///
+/// The items of each producer come out in the order in which they were put. The queue lives in shared memory, not in a
+/// process: `put` returns when the item is there, and the item stays there when the process that put it has exited. So
+/// `put`, exit, `join`, `get`, in this order, cannot deadlock. A process that dies while it uses the queue, at any
+/// instruction, leaves it working, and takes with it at most the item that it was putting or had taken.
+///
+/// A queue is a handle: clones and copies in messages are the same queue. Items may contain handles, but a queue that
+/// contains itself is never freed.
+///
+/// # Examples
+///
+/// ```
+/// let queue = mp::Queue::new()?;
+/// queue.put("tea".to_owned())?;
+/// queue.put("toast".to_owned())?;
+/// assert_eq!(queue.get()?, "tea");
+///
+/// queue.shutdown()?;
+/// assert!(matches!(queue.put("late".to_owned()), Err(mp::TryPutError::Shutdown(item)) if item == "late"));
+/// assert_eq!(queue.into_iter().collect::<Vec<_>>(), ["toast"]);
+/// # mp::Result::Ok(())
+/// ```
+#[doc(alias = "SimpleQueue")]
+#[derive(Serialize, Deserialize)]
+#[serde(transparent, bound = "")]
+pub struct Queue<T>(Handle<QueueBody, T>);
+
+impl<T> Queue<T> {
+    /// Makes a queue that is limited by nothing but memory.
+    ///
+    /// # Errors
+    ///
+    /// When the shared memory is full or cannot be made.
+    pub fn new() -> Result<Self> {
+        Self::with_capacity(u64::MAX)
+    }
+
+    /// Makes a queue that holds at most `capacity` items: [`put`](Self::put) waits while it is full.
+    ///
+    /// # Errors
+    ///
+    /// When the shared memory is full or cannot be made.
+    ///
+    /// # Panics
+    ///
+    /// When `capacity` is 0: nothing could ever be put.
+    pub fn bounded(capacity: usize) -> Result<Self> {
+        assert!(capacity > 0, "a queue of capacity 0 could never take an item; use at least 1, or Queue::new()");
+        Self::with_capacity(capacity as u64)
+    }
+
+    fn with_capacity(capacity: u64) -> Result<Self> {
+        // SAFETY: the closure makes the body of a queue in place.
+        let handle =
+            unsafe { Handle::create(size_of::<QueueBody>(), |place: *mut QueueBody| QueueBody::init(place, capacity)) }?;
+        handle.body().add_first_ring(handle.arena())?;
+        Ok(Self(handle))
+    }
+
+    /// How many items are in the queue, at some moment during the call.
+    pub fn len(&self) -> usize {
+        self.0.body().len() as usize
+    }
+
+    /// Whether the queue holds no item, at some moment during the call.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the queue holds as many items as it can, at some moment during the call.
+    pub fn is_full(&self) -> bool {
+        self.0.body().len() >= self.0.body().capacity
+    }
+
+    /// How many items the queue can hold; `None` if that is not limited.
+    pub fn capacity(&self) -> Option<usize> {
+        let capacity = self.0.body().capacity;
+        (capacity != u64::MAX).then_some(capacity as usize)
+    }
+
+    /// Shuts the queue down: from now on putting fails, and getting fails once the queue is drained. All who wait are
+    /// woken. Shutting down again does nothing.
+    ///
+    /// # Errors
+    ///
+    /// None so far.
+    pub fn shutdown(&self) -> Result<()> {
+        self.0.body().close();
+        Ok(())
+    }
+
+    /// Whether the queue has been shut down.
+    pub fn is_shutdown(&self) -> bool {
+        self.0.body().is_closed()
+    }
+}
+
+/// How long an operation may wait.
+#[derive(Clone, Copy)]
+enum Wait {
+    No,
+    Until(Option<Instant>),
+}
+
+impl<T: Serialize> Queue<T> {
+    /// Puts an item at the end, and waits while the queue is full.
+    ///
+    /// # Errors
+    ///
+    /// With the item: when the queue has been shut down, the item cannot be encoded, or the shared memory is full.
+    pub fn put(&self, item: T) -> Result<(), TryPutError<T>> {
+        self.put_owned(item, Wait::Until(None))
+    }
+
+    /// Puts an item at the end if there is room.
+    ///
+    /// # Errors
+    ///
+    /// [`TryPutError::Full`] when there is no room, and those of [`put`](Self::put).
+    pub fn try_put(&self, item: T) -> Result<(), TryPutError<T>> {
+        self.put_owned(item, Wait::No)
+    }
+
+    /// Puts an item at the end, and waits for room for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`TryPutError::Full`] when there was no room in time, and those of [`put`](Self::put).
+    pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), TryPutError<T>> {
+        self.put_owned(item, Wait::Until(deadline_after(timeout)))
+    }
+
+    /// [`put`](Self::put) of an item that the caller keeps.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`put`](Self::put), without the item.
+    pub fn put_ref(&self, item: &T) -> Result<(), TryPutError<()>> {
+        self.put_encoded(item, Wait::Until(None))
+    }
+
+    fn put_owned(&self, item: T, wait: Wait) -> Result<(), TryPutError<T>> {
+        self.put_encoded(&item, wait).map_err(|error| error.map(|()| item))
+    }
+
+    fn put_encoded(&self, item: &T, wait: Wait) -> Result<(), TryPutError<()>> {
+        let queue = self.0.body();
+        if queue.is_closed() {
+            return Err(TryPutError::Shutdown(()));
+        }
+        if matches!(wait, Wait::No) && self.is_full() {
+            return Err(TryPutError::Full(()));
+        }
+        let encode = |buffer: &mut Vec<u8>| wire::append(item, buffer, &|| "an item for a queue".to_owned());
+        let put = wire::with_buffer(false, encode, |bytes, outgoing| {
+            let message = if bytes.len() <= INLINE && outgoing.objects.is_empty() {
+                Outbound::Inline(bytes)
+            } else {
+                Outbound::Parcel(Parcel::new(self.0.arena(), bytes, &outgoing.objects).map_err(put_failed)?)
+            };
+            self.put_message(message, wait)
+        });
+        put.map_err(|error| TryPutError::Encode((), error))?
+    }
+
+    fn put_message(&self, mut message: Outbound<'_>, wait: Wait) -> Result<(), TryPutError<()>> {
+        let (arena, queue) = (self.0.arena(), self.0.body());
+        let deadline = wait.deadline();
+        let mut patience = Patience::default();
+        let mut announced = None;
+        loop {
+            let refused = match queue.push(arena, message, deadline) {
+                Ok(()) => return Ok(()),
+                Err((refused, back)) => {
+                    message = back;
+                    refused
+                }
+            };
+            match refused {
+                Refused::Closed => return Err(TryPutError::Shutdown(())),
+                Refused::TimedOut => return Err(TryPutError::Full(())),
+                Refused::Failed(error) => return Err(put_failed(error)),
+                Refused::NotNow if matches!(wait, Wait::No) => return Err(TryPutError::Full(())),
+                Refused::NotNow => {}
+            }
+            // Announce, look once more, then sleep.
+            match announced.take() {
+                None if patience.wait() => {}
+                None => announced = Some(queue.room.announce()),
+                Some(announced) => {
+                    if !queue.room.sleep(announced, deadline) {
+                        return Err(TryPutError::Full(()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn put_failed(error: Error) -> TryPutError<()> {
+    TryPutError::Failed((), error.to_string())
+}
+
+impl<T: DeserializeOwned> Queue<T> {
+    /// Takes the item at the front, and waits while the queue is empty.
+    ///
+    /// # Errors
+    ///
+    /// When the queue has been shut down and drained, or the item cannot be decoded.
+    pub fn get(&self) -> Result<T, TryGetError> {
+        self.get_message(Wait::Until(None))
+    }
+
+    /// Takes the item at the front if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`TryGetError::Empty`] when there is none, and those of [`get`](Self::get).
+    pub fn try_get(&self) -> Result<T, TryGetError> {
+        self.get_message(Wait::No)
+    }
+
+    /// Takes the item at the front, and waits for one for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`TryGetError::Empty`] when none came in time, and those of [`get`](Self::get).
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T, TryGetError> {
+        self.get_message(Wait::Until(deadline_after(timeout)))
+    }
+
+    fn get_message(&self, wait: Wait) -> Result<T, TryGetError> {
+        let (arena, queue) = (self.0.arena(), self.0.body());
+        let deadline = wait.deadline();
+        let mut patience = Patience::default();
+        let mut announced = None;
+        loop {
+            match queue.pop(arena, deadline) {
+                Ok(message) => return decode(&message),
+                Err(Refused::Closed) => return Err(TryGetError::Shutdown),
+                Err(Refused::TimedOut) => return Err(TryGetError::Empty),
+                Err(Refused::Failed(error)) => return Err(TryGetError::Failed(error.to_string())),
+                Err(Refused::NotNow) if matches!(wait, Wait::No) => return Err(TryGetError::Empty),
+                Err(Refused::NotNow) => {}
+            }
+            // Announce, look once more, then sleep.
+            match announced.take() {
+                None if patience.wait() => {}
+                None => announced = Some(queue.messages().announce()),
+                Some(announced) => {
+                    if !queue.messages().sleep(announced, deadline) {
+                        return Err(TryGetError::Empty);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn decode<T: DeserializeOwned>(message: &Inbound) -> Result<T, TryGetError> {
+    let bytes = match message {
+        Inbound::Inline(bytes, length) => &bytes[..*length],
+        Inbound::Parcel(parcel) => parcel.bytes(),
+    };
+    wire::decode(bytes, Vec::new(), &|| "an item of a queue".to_owned()).map_err(TryGetError::Decode)
+}
+
+impl Wait {
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Wait::No => None,
+            Wait::Until(deadline) => deadline,
+        }
+    }
+}
+
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .field("is_shutdown", &self.is_shutdown())
+            .finish()
+    }
+}
+
+/// The items of a queue until it is shut down and drained.
+///
+/// # Panics
+///
+/// `next` panics when an item cannot be decoded: to end there would look like the end of the queue. Use
+/// [`get`](Queue::get) to handle that case.
+#[derive(Debug)]
+pub struct Iter<'a, T>(&'a Queue<T>);
+
+impl<T: DeserializeOwned> Iterator for Iter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        match self.0.get() {
+            Ok(item) => Some(item),
+            Err(TryGetError::Shutdown) => None,
+            Err(error) => panic!("iterating over a queue: {error}"),
+        }
+    }
+}
+
+impl<'a, T: DeserializeOwned> IntoIterator for &'a Queue<T> {
+    type Item = T;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        Iter(self)
+    }
+}

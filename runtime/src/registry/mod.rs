@@ -1,0 +1,227 @@
+//! Process functions, by name.
+//!
+//! Every `#[process_fn]` submits an entry to `inventory` before `main`. Names cross between processes, never addresses or
+//! positions: `inventory`'s order differs from build to build.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::arena::{Incoming, Outgoing};
+use crate::error::{DecodeError, EncodeError};
+use crate::sys::OwnedFd;
+use crate::wire;
+
+/// A function that a child process can run by name.
+///
+/// [`#[process_fn]`](macro@crate::process_fn) implements it for a type of the function's name; it is not implemented by
+/// hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a process function",
+    label = "not a process function",
+    note = "mark the function with `#[mp::process_fn]`"
+)]
+pub trait ProcessFn: Sized + 'static {
+    /// What the function takes: `()` for no argument, the bare type for one, a tuple for several.
+    type Args<'a>;
+    /// What the function returns.
+    type Output: Serialize + DeserializeOwned;
+    /// The name that it is registered under.
+    const NAME: &'static str;
+
+    #[doc(hidden)]
+    fn encode(args: &Self::Args<'_>, to: &mut Encoder<'_>) -> Result<(), ArgumentError>;
+    #[doc(hidden)]
+    fn decode<'a>(from: &mut Decoder<'a>) -> Result<Self::Args<'a>, ArgumentError>;
+    #[doc(hidden)]
+    fn call(args: Self::Args<'_>) -> Self::Output;
+}
+
+/// A registered process function.
+pub struct Function {
+    name: &'static str,
+    file: &'static str,
+    line: u32,
+    pub(crate) run: Run,
+}
+
+/// Decodes arguments, calls a function, encodes its value. `enter` is told before the call and after it.
+pub(crate) type Run =
+    fn(arguments: &[u8], fds: Vec<OwnedFd>, enter: &dyn Fn(Step), give: Give<'_>) -> Result<(), ArgumentError>;
+
+/// Takes the encoded value.
+pub(crate) type Give<'a> = &'a mut dyn FnMut(&[u8], Outgoing);
+
+/// How far a call has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Calling,
+    Returned,
+}
+
+inventory::collect!(Function);
+
+impl Function {
+    #[doc(hidden)]
+    pub const fn new<F: ProcessFn>(file: &'static str, line: u32) -> Self {
+        Self { name: F::NAME, file, line, run: run::<F> }
+    }
+
+    /// The name that it is registered under.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The source file that it is in.
+    pub fn file(&self) -> &'static str {
+        self.file
+    }
+
+    /// The line that it begins in.
+    pub fn line(&self) -> u32 {
+        self.line
+    }
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}:{})", self.name, self.file, self.line)
+    }
+}
+
+fn run<F: ProcessFn>(
+    arguments: &[u8],
+    fds: Vec<OwnedFd>,
+    enter: &dyn Fn(Step),
+    give: Give<'_>,
+) -> Result<(), ArgumentError> {
+    let mut decoder = Decoder { bytes: arguments, function: F::NAME };
+    let args = Incoming::provide(fds, || F::decode(&mut decoder))?;
+    enter(Step::Calling);
+    let value = F::call(args);
+    enter(Step::Returned);
+    let subject = || format!("the value of `{}`", F::NAME);
+    wire::with_buffer(false, |buffer| wire::append(&value, buffer, &subject), give).map_err(ArgumentError::Encode)
+}
+
+/// Iterates over the process functions of this program, by name.
+///
+/// # Examples
+///
+/// ```
+/// #[mp::process_fn(name = "greet")]
+/// fn greet() {}
+///
+/// assert!(mp::functions().any(|function| function.name() == "greet"));
+/// ```
+pub fn functions() -> impl Iterator<Item = &'static Function> {
+    sorted().iter().copied()
+}
+
+fn sorted() -> &'static [&'static Function] {
+    static SORTED: OnceLock<Vec<&'static Function>> = OnceLock::new();
+    SORTED.get_or_init(|| {
+        let mut all: Vec<_> = inventory::iter::<Function>.into_iter().collect();
+        all.sort_by_key(|function| (function.name, function.file, function.line));
+        all
+    })
+}
+
+/// Two functions of one name, if there are: a child could not tell which one is meant.
+pub(crate) fn duplicate() -> Option<[&'static Function; 2]> {
+    sorted().windows(2).find(|pair| pair[0].name == pair[1].name).map(|pair| [pair[0], pair[1]])
+}
+
+/// The function of this name.
+pub(crate) fn find(name: &str) -> Option<&'static Function> {
+    sorted().binary_search_by_key(&name, |function| function.name).ok().map(|index| sorted()[index])
+}
+
+/// Why there may be no function of this name, in a sentence.
+pub(crate) fn hint(name: &str) -> String {
+    const ALIKE: f64 = 0.85;
+    let mut alike: Vec<(f64, &str)> = sorted()
+        .iter()
+        .map(|function| (strsim::jaro_winkler(name, function.name), function.name))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .collect();
+    alike.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let names: Vec<String> = alike.iter().take(3).map(|(_, name)| format!("`{name}`")).collect();
+    let known = match names.as_slice() {
+        [] => format!("none of the {} it has is named alike", sorted().len()),
+        names => format!("it has {}", names.join(", ")),
+    };
+    format!(
+        "{known}. If the function is in a crate that nothing else mentions, the linker leaves that crate out: add \
+         `use the_crate as _;`. If the program was replaced while it ran, parent and child are different versions"
+    )
+}
+
+/// An argument that did not get across.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum ArgumentError {
+    /// In the parent; for the value, in the child.
+    Encode(EncodeError),
+    /// In the child.
+    Decode(DecodeError),
+}
+
+/// Where `ProcessFn::encode` puts arguments.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Encoder<'a> {
+    pub(crate) buffer: &'a mut Vec<u8>,
+    pub(crate) function: &'static str,
+}
+
+impl Encoder<'_> {
+    pub fn argument<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), ArgumentError> {
+        wire::append(value, self.buffer, &|| subject(name, self.function)).map_err(ArgumentError::Encode)
+    }
+}
+
+/// Where `ProcessFn::decode` takes arguments from.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Decoder<'a> {
+    bytes: &'a [u8],
+    function: &'static str,
+}
+
+impl<'a> Decoder<'a> {
+    pub fn argument<T: Deserialize<'a>>(&mut self, name: &'static str) -> Result<T, ArgumentError> {
+        wire::take(&mut self.bytes, &|| subject(name, self.function)).map_err(ArgumentError::Decode)
+    }
+
+    pub fn borrowed<T: Borrowed<'a> + ?Sized>(&mut self, name: &'static str) -> Result<&'a T, ArgumentError> {
+        T::borrow(self, name)
+    }
+}
+
+fn subject(argument: &str, function: &str) -> String {
+    format!("argument `{argument}` of `{function}`")
+}
+
+/// What can be borrowed from a message, for the sake of an error that says so.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`&{Self}` cannot be an argument of a process function",
+    label = "cannot be borrowed from the message that brings it",
+    note = "serde borrows `&str`, `&[u8]` and `&Path`; take anything else by value, and `Vec<T>` for `&[T]`"
+)]
+pub trait Borrowed<'a> {
+    fn borrow(from: &mut Decoder<'a>, name: &'static str) -> Result<&'a Self, ArgumentError>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a, T: ?Sized + 'a> Borrowed<'a> for T
+where
+    &'a T: Deserialize<'a>,
+{
+    fn borrow(from: &mut Decoder<'a>, name: &'static str) -> Result<&'a T, ArgumentError> {
+        from.argument(name)
+    }
+}

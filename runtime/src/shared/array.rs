@@ -1,0 +1,206 @@
+//! Many values under one lock.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::panic::Location;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Shareable;
+use crate::arena::{Body, Handle, Kind};
+use crate::error::{DeadOwner, Error, LockError, OwnedByTheDead, Result};
+use crate::sync::{RawGuard, RawLock, deadline_after};
+
+/// An array in shared memory, of a length that does not change, under a lock of its own.
+///
+/// An array is a handle: clones and copies in messages are the same array.
+///
+/// # Examples
+///
+/// ```
+/// let array = mp::Array::from_slice(&[1.0_f64, 2.0, 3.0])?;
+/// array.lock()?[1] = 20.0;
+/// assert_eq!(array.to_vec()?, [1.0, 20.0, 3.0]);
+/// assert_eq!(array.len(), 3);
+/// # mp::Result::Ok(())
+/// ```
+#[derive(Serialize, Deserialize)]
+#[serde(transparent, bound = "")]
+pub struct Array<T: Shareable>(Handle<ArrayBody<T>, T>);
+
+/// What precedes the items.
+#[repr(C, align(64))]
+struct ArrayBody<T> {
+    lock: RawLock,
+    length: usize,
+    _items: PhantomData<fn() -> T>,
+}
+
+// SAFETY: `repr(C)`; the length is written before the array is shared, the items are touched only under the lock.
+unsafe impl<T: Shareable> Body for ArrayBody<T> {
+    const KIND: Kind = Kind::Array;
+}
+
+type ArrayResult<'a, T, R> = Result<R, LockError<ArrayGuard<'a, T>>>;
+
+impl<T: Shareable> Array<T> {
+    /// Makes a shared array with a copy of `items`.
+    ///
+    /// # Errors
+    ///
+    /// When the shared memory is full or cannot be made.
+    #[track_caller]
+    pub fn from_slice(items: &[T]) -> Result<Self> {
+        // SAFETY: the closure writes as many items as the array has.
+        unsafe { Self::create(items.len(), |place| place.copy_from_nonoverlapping(items.as_ptr(), items.len())) }
+    }
+
+    /// Makes a shared array of `length` items, all of whose bytes are zero.
+    ///
+    /// # Errors
+    ///
+    /// When the shared memory is full or cannot be made.
+    #[track_caller]
+    pub fn zeroed(length: usize) -> Result<Self> {
+        // SAFETY: the closure writes as many items as the array has; zeroes are an item, as any bytes are.
+        unsafe { Self::create(length, |place| place.write_bytes(0, length)) }
+    }
+
+    /// # Safety
+    ///
+    /// `fill` initialises `length` items at the place that it is given.
+    #[track_caller]
+    unsafe fn create(length: usize, fill: impl FnOnce(*mut T)) -> Result<Self> {
+        const { assert!(align_of::<T>() <= 64, "a type in shared memory is aligned to at most 64 bytes") };
+        let location = Location::caller();
+        let bytes = length
+            .checked_mul(size_of::<T>())
+            .and_then(|bytes| bytes.checked_add(size_of::<ArrayBody<T>>()))
+            .filter(|bytes| *bytes <= isize::MAX as usize)
+            .ok_or_else(|| Error::OutOfMemory { wanted: u64::MAX, used: 0, capacity: isize::MAX as u64 })?;
+        // SAFETY: the closure initialises both fields; the items follow the body, which is as large as its alignment wants.
+        let handle = unsafe {
+            Handle::create(bytes, |place: *mut ArrayBody<T>| {
+                RawLock::init(&raw mut (*place).lock, location);
+                (&raw mut (*place).length).write(length);
+                fill(place.add(1).cast());
+            })
+        };
+        Ok(Self(handle?))
+    }
+
+    /// How many items the array has.
+    pub fn len(&self) -> usize {
+        self.0.body().length
+    }
+
+    /// Whether the array has no items.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Waits for the lock, and gives access to the items.
+    ///
+    /// # Errors
+    ///
+    /// - [`LockError::OwnerDied`] with the guard, when the previous owner died while it owned the lock: the items may be half
+    ///   changed.
+    /// - [`LockError::Deadlock`], when the owner waits for a lock that this thread owns, or is this thread.
+    pub fn lock(&self) -> ArrayResult<'_, T, ArrayGuard<'_, T>> {
+        self.wrap(self.0.body().lock.lock(self.0.arena(), None))
+    }
+
+    /// Gives access to the items if the lock is free.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::WouldBlock`] when it is not, and [`LockError::OwnerDied`] as in [`lock`](Self::lock).
+    pub fn try_lock(&self) -> ArrayResult<'_, T, ArrayGuard<'_, T>> {
+        self.wrap(self.0.body().lock.try_lock(self.0.arena()))
+    }
+
+    /// Waits for the lock for at most `timeout`, and gives access to the items.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::TimedOut`], and those of [`lock`](Self::lock).
+    pub fn lock_timeout(&self, timeout: Duration) -> ArrayResult<'_, T, ArrayGuard<'_, T>> {
+        self.wrap(self.0.body().lock.lock(self.0.arena(), deadline_after(timeout)))
+    }
+
+    /// A copy of the items.
+    ///
+    /// # Errors
+    ///
+    /// As for [`lock`](Self::lock).
+    pub fn to_vec(&self) -> ArrayResult<'_, T, Vec<T>> {
+        self.lock().map(|guard| guard.to_vec())
+    }
+
+    fn wrap<'a>(
+        &'a self,
+        result: Result<RawGuard<'a>, LockError<RawGuard<'a>>>,
+    ) -> ArrayResult<'a, T, ArrayGuard<'a, T>> {
+        let length = self.len();
+        // The items are reached from the arena, not through the body, which ends before them.
+        let place = self.0.body_offset().plus(size_of::<ArrayBody<T>>() as u64);
+        let bytes = (length * size_of::<T>()) as u64;
+        let items = self.0.arena().pointer(place, bytes).as_ptr().cast();
+        let wrap = |guard| ArrayGuard { items, length, guard };
+        result.map(wrap).map_err(|error| error.map(wrap))
+    }
+}
+
+impl<T: Shareable> Clone for Array<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Shareable + fmt::Debug> fmt::Debug for Array<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_tuple("Array");
+        match self.try_lock() {
+            Ok(guard) => debug.field(&&*guard).finish(),
+            Err(_) => debug.field(&format_args!("<locked>")).finish(),
+        }
+    }
+}
+
+/// Access to an [`Array`], whose lock is released when this is dropped.
+#[must_use = "the lock is released at once if the guard is not kept"]
+pub struct ArrayGuard<'a, T> {
+    items: *mut T,
+    length: usize,
+    guard: RawGuard<'a>,
+}
+
+impl<T> Deref for ArrayGuard<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: `length` items lie there, and this thread owns the lock that they lie under.
+        unsafe { std::slice::from_raw_parts(self.items, self.length) }
+    }
+}
+
+impl<T> DerefMut for ArrayGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`.
+        unsafe { std::slice::from_raw_parts_mut(self.items, self.length) }
+    }
+}
+
+impl<T> OwnedByTheDead for ArrayGuard<'_, T> {
+    fn dead_owner(&self) -> Option<&DeadOwner> {
+        self.guard.dead_owner()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for ArrayGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}

@@ -1,0 +1,101 @@
+//! The shared memory of a tree: a sealed memfd, and the marks that its processes hold on it.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+
+/// What [`create_memory`] seals, and [`memory_size`] insists on.
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+
+/// `memfd_create(name)`—Makes `size` bytes of zeroed memory that can be shared, and whose size cannot change.
+///
+/// No page is used before it is touched.
+///
+/// # References
+///  - [Linux](https://man7.org/linux/man-pages/man2/memfd_create.2.html)
+pub(crate) fn create_memory(name: &str, size: u64) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let fd = match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        // Kernels before 6.3 do not know the flag.
+        Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create(name, flags)?,
+        other => other?,
+    };
+    rustix::fs::ftruncate(&fd, size)?;
+    rustix::fs::fcntl_add_seals(&fd, SEALS)?;
+    Ok(fd)
+}
+
+/// `fstat(fd)`—The size of memory that [`create_memory`] made; an error for any other kind of descriptor.
+pub(crate) fn memory_size(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    let seals = rustix::fs::fcntl_get_seals(fd)?;
+    if !seals.contains(SEALS) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the descriptor is not sealed shared memory"));
+    }
+    Ok(rustix::fs::fstat(fd)?.st_size.unsigned_abs())
+}
+
+/// `mmap(MAP_SHARED | MAP_NORESERVE)`—Maps all of the memory, to be neither dumped nor ever unmapped.
+///
+/// # References
+///  - [Linux](https://man7.org/linux/man-pages/man2/mmap.2.html)
+pub(crate) fn map_memory(fd: BorrowedFd<'_>, size: usize) -> io::Result<NonNull<u8>> {
+    // SAFETY: a new mapping at an address that the kernel chooses touches no memory of ours, and the seals keep the file
+    // from shrinking under it.
+    let base = unsafe {
+        rustix::mm::mmap(
+            std::ptr::null_mut(),
+            size,
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::SHARED | MapFlags::NORESERVE,
+            fd,
+            0,
+        )?
+    };
+    // SAFETY: the range is the mapping just made. A kernel that cannot do it leaves larger core dumps, nothing worse.
+    let _ = unsafe { rustix::mm::madvise(base, size, Advice::LinuxDontDump) };
+    NonNull::new(base.cast()).ok_or_else(|| io::Error::other("the memory was mapped at address 0"))
+}
+
+/// `madvise(MADV_REMOVE)`—Gives the pages of a range back to the system; they read as zero afterwards.
+///
+/// # Safety
+///
+/// `start` and `length` lie in memory mapped by [`map_memory`], are multiples of the page size, and nobody uses their
+/// content any more.
+pub(crate) unsafe fn release_pages(start: NonNull<u8>, length: usize) {
+    // SAFETY: the caller's promise. Failing leaves the pages in use, and they will be used again.
+    let _ = unsafe { rustix::mm::madvise(start.as_ptr().cast(), length, Advice::LinuxRemove) };
+}
+
+/// `fcntl(F_SETLK)`—Marks one byte of the memory as held by this process until it ends.
+///
+/// A record lock belongs to the process, not to a thread or descriptor, and the kernel drops it at death, whatever its
+/// kind. It is lost when the process closes *any* descriptor of this file, so nothing in this library duplicates it.
+///
+/// # References
+///  - [Linux](https://man7.org/linux/man-pages/man2/F_SETLK.2const.html)
+pub(crate) fn mark_alive(fd: BorrowedFd<'_>, offset: u64) -> io::Result<()> {
+    record_lock(fd, offset, libc::F_SETLK).map(|_| ())
+}
+
+/// `fcntl(F_GETLK)`—Whether another process holds the mark at `offset`.
+pub(crate) fn is_marked(fd: BorrowedFd<'_>, offset: u64) -> io::Result<bool> {
+    Ok(record_lock(fd, offset, libc::F_GETLK)?.l_type != libc::F_UNLCK as libc::c_short)
+}
+
+fn record_lock(fd: BorrowedFd<'_>, offset: u64, command: libc::c_int) -> io::Result<libc::flock> {
+    // SAFETY: `flock` is plain data for which all zeroes is a value.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_WRLCK as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    lock.l_start = offset as libc::off_t;
+    lock.l_len = 1;
+    // SAFETY: `lock` outlives the call, which reads and writes only it.
+    match unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), command, &mut lock) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(lock),
+    }
+}

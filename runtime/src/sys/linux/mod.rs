@@ -1,0 +1,46 @@
+//! Linux: memfd, futex, robust pthread mutexes, `posix_spawn`, pidfds, sequenced-packet sockets.
+//!
+//! # Safety
+//!
+//! All `unsafe` of the system is here: calls of the C library that `rustix` lacks, and mappings. See [`crate::sys`].
+
+#![allow(unsafe_code)]
+
+mod futex;
+mod launch;
+mod launch_std;
+mod memory;
+mod process;
+mod robust;
+mod socket;
+mod thread;
+
+pub(crate) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+pub(crate) use futex::{futex_wait, futex_wake, yield_now};
+pub(crate) use launch::{ChildStdio, Launch, Launched, launch};
+pub(crate) use memory::{create_memory, is_marked, map_memory, mark_alive, memory_size, release_pages};
+pub(crate) use process::{
+    SIGINT, SIGKILL, SIGTERM, abandon_child, exit_status, kill_self, open_process, open_self, reap, signal_name, signal_process, status_parts,
+    wait_ended,
+};
+pub(crate) use robust::{Acquired, MutexError, RobustMutex};
+pub(crate) use socket::{Packet, packet_pair, poll_readable, receive_packet, send_packet};
+pub(crate) use thread::{adopt_fd, at_exit, dup_above, fd_number, replace_stdout, set_thread_name, thread_id};
+
+use std::time::{Duration, Instant};
+
+use rustix::time::Timespec;
+
+/// A duration as the kernel takes it.
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
+    }
+}
+
+/// What is left until `deadline`, or `None` when it has passed.
+fn remaining(deadline: Instant) -> Option<Duration> {
+    deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+}

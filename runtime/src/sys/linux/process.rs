@@ -1,0 +1,134 @@
+//! Processes by descriptor.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+
+use super::{remaining, timespec};
+
+pub(crate) const SIGINT: i32 = libc::SIGINT;
+pub(crate) const SIGKILL: i32 = libc::SIGKILL;
+pub(crate) const SIGTERM: i32 = libc::SIGTERM;
+
+/// `pidfd_open(pid)`—A descriptor of a process. Sound for a child that nobody has waited for yet.
+///
+/// # References
+///  - [Linux](https://man7.org/linux/man-pages/man2/pidfd_open.2.html)
+pub(crate) fn open_process(pid: u32) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// `pidfd_open(getpid())`—A descriptor of this process, for its children to see it die.
+pub(crate) fn open_self() -> io::Result<OwnedFd> {
+    Ok(rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?)
+}
+
+/// `poll(pidfd)`—Waits until the process has ended or `deadline` passed, and says whether it has ended.
+pub(crate) fn wait_ended(process: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<bool> {
+    poll(process, deadline)
+}
+
+/// `poll(fd, POLLIN)`—Waits until `fd` is readable (or its peer gone) or `deadline` passed, and says which.
+pub(super) fn poll(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<bool> {
+    loop {
+        let left = deadline.map(|deadline| remaining(deadline).unwrap_or_default());
+        let mut fds = [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)];
+        match rustix::event::poll(&mut fds, left.map(timespec).as_ref()) {
+            Ok(0) if left.is_none_or(|left| !left.is_zero()) => continue,
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// `waitid(P_PIDFD, WNOHANG)`—Takes the exit status of a child that has ended; `None` while it runs.
+///
+/// # Errors
+///
+/// `ECHILD` when somebody else has taken it.
+pub(crate) fn reap(child: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
+    loop {
+        match rustix::process::waitid(WaitId::PidFd(child), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+            Ok(None) => return Ok(None),
+            Ok(Some(status)) => {
+                let raw = match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => (code & 0xff) << 8,
+                    (None, Some(signal)) if status.dumped() => signal | 0x80,
+                    (None, Some(signal)) => signal,
+                    (None, None) => continue,
+                };
+                return Ok(Some(ExitStatus::from_raw(raw)));
+            }
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// `pidfd_send_signal(process, signal)`—Sends a signal; a process that has ended is no error.
+pub(crate) fn signal_process(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    let signal = Signal::from_named_raw(signal).ok_or(Errno::INVAL)?;
+    match rustix::process::pidfd_send_signal(process, signal) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `kill(child, SIGKILL)` and `waitpid(child)`—Ends a child that cannot be watched, by its id, which is its own until
+/// it is waited for.
+pub(crate) fn abandon_child(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+        let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+    }
+}
+
+/// `kill(getpid(), signal)`—Sends a signal to this process.
+pub(crate) fn kill_self(signal: i32) {
+    if let Some(signal) = Signal::from_named_raw(signal) {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
+    }
+}
+
+/// The exit status of a process that exited with `code`.
+pub(crate) fn exit_status(code: i32) -> ExitStatus {
+    ExitStatus::from_raw((code & 0xff) << 8)
+}
+
+/// An exit status as (exit code, signal, core dumped).
+pub(crate) fn status_parts(status: ExitStatus) -> (Option<i32>, Option<i32>, bool) {
+    (status.code(), status.signal(), status.core_dumped())
+}
+
+/// The name of a signal.
+pub(crate) fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGALRM => "SIGALRM",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGILL => "SIGILL",
+        libc::SIGINT => "SIGINT",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGPIPE => "SIGPIPE",
+        libc::SIGQUIT => "SIGQUIT",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGSYS => "SIGSYS",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGTRAP => "SIGTRAP",
+        libc::SIGUSR1 => "SIGUSR1",
+        libc::SIGUSR2 => "SIGUSR2",
+        libc::SIGXCPU => "SIGXCPU",
+        libc::SIGXFSZ => "SIGXFSZ",
+        _ => return None,
+    })
+}

@@ -1,0 +1,38 @@
+//! The operating system behind one page of names.
+//!
+//! Everything above this folder is written against the names below and nothing else of the system; `linux/` fulfils them,
+//! and `unsupported.rs` compiles everywhere and answers each with [`Unsupported`](std::io::ErrorKind::Unsupported). A new
+//! platform is a folder here and one arm below.
+//!
+//! | what | names | contract |
+//! |---|---|---|
+//! | shared memory | [`create_memory`], [`memory_size`], [`map_memory`], [`release_pages`] | anonymous, zeroed, lives as long as a descriptor or mapping; its size cannot change |
+//! | life marks | [`mark_alive`], [`is_marked`] | a mark at an offset of the memory that its process holds until it dies, however it dies |
+//! | waiting on a word | [`futex_wait`], [`futex_wake`], [`yield_now`] | works between processes that map the word anywhere |
+//! | mutex | [`RobustMutex`] | shared by processes; the death of its owner is told to the next |
+//! | starting | [`Launch`], [`launch`] | never copies the caller's memory; passes the named descriptors and no other |
+//! | processes | [`open_process`], [`wait_ended`], [`reap`], [`signal_process`], [`abandon_child`] | by descriptor, so that a reused id is never hit |
+//! | sockets | [`packet_pair`], [`send_packet`], [`receive_packet`], [`poll_readable`] | whole messages with descriptors attached; end of file when the peer is gone, killed too |
+//! | this process | [`thread_id`], [`set_thread_name`], [`at_exit`], [`dup_above`], [`adopt_fd`], [`replace_stdout`] | |
+//!
+//! # Safety
+//!
+//! The functions here are the only callers of the C library and of raw system calls. Each block answers for its call.
+
+#[cfg(all(target_os = "linux", not(mp_unsupported)))]
+mod linux;
+#[cfg(all(target_os = "linux", not(mp_unsupported)))]
+use linux as imp;
+
+#[cfg(not(all(target_os = "linux", not(mp_unsupported))))]
+mod unsupported;
+#[cfg(not(all(target_os = "linux", not(mp_unsupported))))]
+use unsupported as imp;
+
+pub(crate) use imp::{
+    Acquired, AsFd, BorrowedFd, ChildStdio, Launch, Launched, MutexError, OwnedFd, Packet, RobustMutex, SIGINT, SIGKILL,
+    SIGTERM, abandon_child, adopt_fd, at_exit, create_memory, dup_above, exit_status, fd_number, futex_wait, futex_wake, is_marked,
+    kill_self, launch, map_memory, mark_alive, memory_size, open_process, open_self, packet_pair, poll_readable,
+    receive_packet, reap, release_pages, replace_stdout, send_packet, set_thread_name, signal_name, signal_process, status_parts,
+    thread_id, wait_ended, yield_now,
+};

@@ -1,0 +1,4 @@
+#[mp::main]
+async fn main() {
+    std::future::ready(()).await;
+}

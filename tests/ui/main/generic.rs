@@ -1,0 +1,2 @@
+#[mp::main]
+fn main<T>() {}

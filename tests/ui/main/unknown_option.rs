@@ -1,0 +1,2 @@
+#[mp::main(method = "fork")]
+fn main() {}

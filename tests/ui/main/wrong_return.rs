@@ -1,0 +1,4 @@
+#[mp::main]
+fn main() -> Result<(), std::fmt::Error> {
+    "done"
+}

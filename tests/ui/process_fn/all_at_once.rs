@@ -1,0 +1,6 @@
+#[mp::process_fn]
+unsafe fn work<T>(_: &mut [T], _: impl ToString) -> &str {
+    ""
+}
+
+fn main() {}

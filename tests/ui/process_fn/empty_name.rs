@@ -1,0 +1,6 @@
+#[mp::process_fn(name = "")]
+fn answer() -> u32 {
+    42
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[mp::process_fn(runtime = "tokio")]
+fn fetch(url: String) -> String {
+    url
+}
+
+fn main() {}

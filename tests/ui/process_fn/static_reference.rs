@@ -1,0 +1,6 @@
+#[mp::process_fn]
+fn length(text: &'static str) -> usize {
+    text.len()
+}
+
+fn main() {}

@@ -1,0 +1,5 @@
+struct CountWords;
+
+fn main() {
+    let _ = mp::spawn!(CountWords, "some text");
+}

@@ -1,0 +1,7 @@
+fn count_words(text: &str) -> usize {
+    text.split(' ').count()
+}
+
+fn main() {
+    let _ = mp::spawn!(count_words, "some text");
+}

@@ -1,0 +1,4 @@
+#[mp::test]
+fn adds<T>() {}
+
+fn main() {}

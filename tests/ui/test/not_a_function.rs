@@ -1,0 +1,4 @@
+#[mp::test]
+mod tests {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[mp::test(start_method = "fork")]
+fn adds() {
+    assert_eq!(1 + 1, 2);
+}
+
+fn main() {}
