@@ -2,12 +2,12 @@
 
 extern crate self as mp;
 
-mod arena;
-mod channel;
-mod error;
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+mod arena;
+mod channel;
+mod error;
 mod process;
 mod queue;
 mod registry;
@@ -23,12 +23,13 @@ pub use multiproc_macros::{main, process_fn, test};
 pub use arena::{ArenaStats, arena_stats};
 pub use channel::{Connection, Receiver, Sender, channel, pipe};
 pub use error::{
-    DeadOwner, Deadlock, DecodeError, EncodeError, Error, LockError, OwnedByTheDead, Panic, ProcessError, Ran, RecvError,
-    Result, SendError, Subject, TryGetError, TryPutError, WaitsFor,
+    DeadOwner, Deadlock, DecodeError, EncodeError, Error, LockError, OwnedByTheDead, Panic,
+    ProcessError, Ran, RecvError, Result, SendError, Subject, TryGetError, TryPutError, WaitsFor,
 };
 pub use process::{
-    Builder, ChildProcess, CurrentProcess, ParentProcess, Process, StartMethod, Stdio, active_children, cpu_count,
-    current_process, init, parent_process, set_executable, set_start_method, start_method,
+    Builder, ChildProcess, CurrentProcess, ParentProcess, Process, StartMethod, Stdio,
+    active_children, cpu_count, current_process, init, parent_process, set_executable,
+    set_start_method, start_method,
 };
 pub use queue::{Iter, Queue};
 pub use registry::{Function, ProcessFn, functions};

@@ -90,7 +90,10 @@ impl Arena {
         });
         for place in &ended {
             // SAFETY: as above.
-            tx.set(unsafe { &self.record(*place).stage }, Stage::Withdrawn as u64);
+            tx.set(
+                unsafe { &self.record(*place).stage },
+                Stage::Withdrawn as u64,
+            );
         }
         tx.commit();
         ended
@@ -167,7 +170,10 @@ impl Arena {
             let root = self.root();
             let child = tx.nodes(&root.records).find(|place| {
                 // SAFETY: in the list, and the transaction keeps it there.
-                unsafe { self.record(*place) }.parent.load(Ordering::Relaxed) == parent.0
+                unsafe { self.record(*place) }
+                    .parent
+                    .load(Ordering::Relaxed)
+                    == parent.0
             });
             let Some(child) = child else { return };
             // SAFETY: as above.
@@ -192,14 +198,21 @@ impl Arena {
     /// The name of the process with this serial number, living or not long dead.
     pub(crate) fn name_of_process(&self, serial: u64) -> Option<String> {
         let tx = self.begin();
-        let Root { records, obituaries, .. } = self.root();
+        let Root {
+            records,
+            obituaries,
+            ..
+        } = self.root();
         let living = tx.nodes(records).find_map(|place| {
             // SAFETY: in the list, and the transaction keeps it there.
             let record = unsafe { self.record(place) };
             (record.serial.load(Ordering::Relaxed) == serial).then(|| record.name())
         });
         living.or_else(|| {
-            let entry = obituaries.entries.iter().find(|entry| entry.serial.load(Ordering::Relaxed) == serial);
+            let entry = obituaries
+                .entries
+                .iter()
+                .find(|entry| entry.serial.load(Ordering::Relaxed) == serial);
             entry.map(|entry| entry.name.load())
         })
     }

@@ -28,7 +28,11 @@ impl ChildRecord {
         tx.detach_parcel(order);
         tx.set(&record.order, order.0);
         tx.commit();
-        Ok(Self { arena, place, buried: false.into() })
+        Ok(Self {
+            arena,
+            place,
+            buried: false.into(),
+        })
     }
 
     pub(crate) fn place(&self) -> Offset {

@@ -67,10 +67,23 @@ impl<B: Body, T> Handle<B, T> {
         tx.commit();
         // The body is this process's alone until the handle leaves it. Should it die before, the object has no kind yet,
         // and is freed without a look at its body.
-        init(arena.pointer(object.plus(HEADER), bytes as u64).as_ptr().cast());
+        init(
+            arena
+                .pointer(object.plus(HEADER), bytes as u64)
+                .as_ptr()
+                .cast(),
+        );
         arena.finish(object, Self::kind());
         let serial = arena.header(object).serial.load(Ordering::Relaxed);
-        Ok(Self::hold(arena, Held { arena, object, serial, hold }))
+        Ok(Self::hold(
+            arena,
+            Held {
+                arena,
+                object,
+                serial,
+                hold,
+            },
+        ))
     }
 
     /// The handle of the object that a message says is at `object`.
@@ -82,27 +95,44 @@ impl<B: Body, T> Handle<B, T> {
             && held.serial == serial
             && arena.checked_kind(object, serial) == Some(Self::kind())
         {
-            return Ok(Self { held, _types: PhantomData });
+            return Ok(Self {
+                held,
+                _types: PhantomData,
+            });
         }
         let mut tx = arena.begin();
         match arena.checked_kind(object, serial) {
             Some(kind) if kind == Self::kind() => {}
-            Some(kind) => return Err(HandleError(format!(
-                "the handle in the message is {} of other types than the receiver's {}; sender and receiver must name the same \
+            Some(kind) => {
+                return Err(HandleError(format!(
+                    "the handle in the message is {} of other types than the receiver's {}; sender and receiver must name the same \
                  types",
-                kind.describe(),
-                std::any::type_name::<T>(),
-            ))),
-            None => return Err(HandleError(format!(
-                "the message's handle of {} does not name a living object of this tree of processes: its bytes were altered, or \
+                    kind.describe(),
+                    std::any::type_name::<T>(),
+                )));
+            }
+            None => {
+                return Err(HandleError(format!(
+                    "the message's handle of {} does not name a living object of this tree of processes: its bytes were altered, or \
                  it was kept outside of mp's messages",
-                B::KIND.describe(),
-            ))),
+                    B::KIND.describe(),
+                )));
+            }
         }
         tx.refer(object);
-        let hold = tx.new_hold(object).map_err(|error| HandleError(error.to_string()))?;
+        let hold = tx
+            .new_hold(object)
+            .map_err(|error| HandleError(error.to_string()))?;
         tx.commit();
-        Ok(Self::hold(arena, Held { arena, object, serial, hold }))
+        Ok(Self::hold(
+            arena,
+            Held {
+                arena,
+                object,
+                serial,
+                hold,
+            },
+        ))
     }
 
     /// Enters a new hold into the table that later arrivals of the same object find it by.
@@ -110,7 +140,10 @@ impl<B: Body, T> Handle<B, T> {
         let object = held.object;
         let held = Arc::new(held);
         arena.held().insert(object, Arc::downgrade(&held));
-        Self { held, _types: PhantomData }
+        Self {
+            held,
+            _types: PhantomData,
+        }
     }
 
     fn kind() -> KindWord {
@@ -135,7 +168,9 @@ impl<B: Body, T> Handle<B, T> {
 
 impl Arena {
     fn held(&self) -> MutexGuard<'_, HashMap<Offset, Weak<Held>>> {
-        self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.held
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -143,7 +178,10 @@ impl Drop for Held {
     fn drop(&mut self) {
         let mut held = self.arena.held();
         // Another arrival of the same object may have entered its own hold in the meantime.
-        if held.get(&self.object).is_some_and(|entry| entry.strong_count() == 0) {
+        if held
+            .get(&self.object)
+            .is_some_and(|entry| entry.strong_count() == 0)
+        {
             held.remove(&self.object);
         }
         drop(held);
@@ -181,7 +219,10 @@ impl Arena {
 
 impl<B, T> Clone for Handle<B, T> {
     fn clone(&self) -> Self {
-        Self { held: Arc::clone(&self.held), _types: PhantomData }
+        Self {
+            held: Arc::clone(&self.held),
+            _types: PhantomData,
+        }
     }
 }
 

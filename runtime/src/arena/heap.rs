@@ -73,7 +73,9 @@ impl HeapWords {
     pub(super) fn may_be_payload(&self, offset: Offset, length: u64) -> bool {
         let first = self.start.load(Ordering::Relaxed) + HEADER;
         let top = self.top.load(Ordering::Relaxed);
-        offset.0 % UNIT == HEADER && offset.0 >= first && offset.0.checked_add(length).is_some_and(|end| end <= top)
+        offset.0 % UNIT == HEADER
+            && offset.0 >= first
+            && offset.0.checked_add(length).is_some_and(|end| end <= top)
     }
 }
 
@@ -104,7 +106,10 @@ impl Tx<'_> {
     /// Allocates a block with a payload of `bytes`, whose content is whatever was there.
     pub(crate) fn allocate(&mut self, bytes: u64) -> Result<Offset, Error> {
         let heap = &self.arena.root().heap;
-        let size = bytes.saturating_add(HEADER).checked_next_multiple_of(UNIT).unwrap_or(u64::MAX);
+        let size = bytes
+            .saturating_add(HEADER)
+            .checked_next_multiple_of(UNIT)
+            .unwrap_or(u64::MAX);
         let block = match self.find(size) {
             Some(block) => {
                 self.remove_free(block);
@@ -137,7 +142,11 @@ impl Tx<'_> {
         let heap = &self.arena.root().heap;
         let mut block = Offset(payload.0 - HEADER);
         let mut size = self.size(block);
-        debug_assert_eq!(self.header(block).size.load(Ordering::Relaxed) & FREE, 0, "freed twice: {payload:?}");
+        debug_assert_eq!(
+            self.header(block).size.load(Ordering::Relaxed) & FREE,
+            0,
+            "freed twice: {payload:?}"
+        );
         self.add(&heap.used, -(size as i64));
         let mut largest = (size, released);
         let next = block.plus(size);
@@ -186,7 +195,10 @@ impl Tx<'_> {
             have = last;
         }
         let size = size.max(have);
-        let end = block.0.checked_add(size).filter(|end| *end <= heap.end.load(Ordering::Relaxed))?;
+        let end = block
+            .0
+            .checked_add(size)
+            .filter(|end| *end <= heap.end.load(Ordering::Relaxed))?;
         if have != 0 {
             self.remove_free(block);
         } else {
@@ -201,7 +213,10 @@ impl Tx<'_> {
     fn insert_free(&mut self, block: Offset, released: bool) {
         let heap = &self.arena.root().heap;
         let size = self.size(block);
-        self.set(&self.header(block).size, size | FREE | if released { RELEASED } else { 0 });
+        self.set(
+            &self.header(block).size,
+            size | FREE | if released { RELEASED } else { 0 },
+        );
         if size >= LARGE && !released {
             self.add(&heap.retained, size as i64);
         }
@@ -283,7 +298,12 @@ impl Arena {
         let first = payload.0.next_multiple_of(PAGE);
         let end = (block.0 + size) / PAGE * PAGE;
         // SAFETY: whole pages inside of the caller's block, behind its header (A3).
-        unsafe { sys::release_pages(self.pointer(Offset(first), end - first), (end - first) as usize) };
+        unsafe {
+            sys::release_pages(
+                self.pointer(Offset(first), end - first),
+                (end - first) as usize,
+            )
+        };
         true
     }
 }

@@ -43,7 +43,10 @@ pub(crate) struct Tx<'a> {
 impl Arena {
     /// Begins a transaction.
     pub(crate) fn begin(&self) -> Tx<'_> {
-        let tx = Tx { arena: self, _thread: PhantomData };
+        let tx = Tx {
+            arena: self,
+            _thread: PhantomData,
+        };
         if self.lock_metadata() == Acquired::OwnerDied {
             tx.undo();
         }
@@ -78,8 +81,12 @@ impl<'a> Tx<'a> {
         let journal = &self.arena.root().journal;
         let count = journal.count.load(Ordering::Relaxed);
         let entry = &journal.entries[count as usize];
-        entry.place.store(self.arena.offset_in(word).0, Ordering::Relaxed);
-        entry.old.store(word.load(Ordering::Relaxed), Ordering::Relaxed);
+        entry
+            .place
+            .store(self.arena.offset_in(word).0, Ordering::Relaxed);
+        entry
+            .old
+            .store(word.load(Ordering::Relaxed), Ordering::Relaxed);
         journal.count.store(count + 1, Ordering::Release);
         word.store(value, Ordering::Release);
     }
@@ -96,9 +103,14 @@ impl<'a> Tx<'a> {
 
     fn undo(&self) {
         let journal = &self.arena.root().journal;
-        for entry in journal.entries[..journal.count.load(Ordering::Acquire) as usize].iter().rev() {
+        for entry in journal.entries[..journal.count.load(Ordering::Acquire) as usize]
+            .iter()
+            .rev()
+        {
             let place = Offset(entry.place.load(Ordering::Relaxed));
-            self.arena.word(place).store(entry.old.load(Ordering::Relaxed), Ordering::Release);
+            self.arena
+                .word(place)
+                .store(entry.old.load(Ordering::Relaxed), Ordering::Release);
         }
         journal.count.store(0, Ordering::Release);
     }

@@ -118,14 +118,21 @@ pub(crate) fn arena() -> Result<&'static Arena> {
     if let Some(arena) = ARENA.get() {
         return Ok(arena);
     }
-    let _making = MAKING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _making = MAKING
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     if let Some(arena) = ARENA.get() {
         return Ok(arena);
     }
     if std::env::var_os(CHILD_MARK).is_some() {
         return Err(Error::NotInitialized);
     }
-    let arena = Arena::create().map_err(|error| Error::os("cannot make the shared memory of a tree of processes", error))?;
+    let arena = Arena::create().map_err(|error| {
+        Error::os(
+            "cannot make the shared memory of a tree of processes",
+            error,
+        )
+    })?;
     let arena = ARENA.get_or_init(|| arena);
     arena.register_first_process()?;
     Ok(arena)
@@ -136,10 +143,15 @@ pub(crate) fn adopt(fd: OwnedFd) -> io::Result<&'static Arena> {
     let size = sys::memory_size(fd.as_fd())?;
     let arena = Arena::map(fd, size)?;
     arena.root().check(size)?;
+    ARENA.set(arena).map_err(|_| {
+        io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "this process has shared memory already",
+        )
+    })?;
     ARENA
-        .set(arena)
-        .map_err(|_| io::Error::new(io::ErrorKind::AlreadyExists, "this process has shared memory already"))?;
-    ARENA.get().ok_or_else(|| io::Error::other("the shared memory is gone"))
+        .get()
+        .ok_or_else(|| io::Error::other("the shared memory is gone"))
 }
 
 impl Arena {
@@ -164,7 +176,10 @@ impl Arena {
     fn map(fd: OwnedFd, size: u64) -> io::Result<Self> {
         let length = usize::try_from(size).map_err(io::Error::other)?;
         if length < size_of::<Root>() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the shared memory is too small to be one"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the shared memory is too small to be one",
+            ));
         }
         Ok(Self {
             base: sys::map_memory(fd.as_fd(), length)?,
@@ -193,7 +208,10 @@ impl Arena {
     /// When `length` bytes from there are not inside of the arena.
     pub(crate) fn pointer(&self, offset: Offset, length: u64) -> NonNull<u8> {
         assert!(
-            offset.0.checked_add(length).is_some_and(|end| end <= self.size),
+            offset
+                .0
+                .checked_add(length)
+                .is_some_and(|end| end <= self.size),
             "{length} bytes at {offset:?} are outside of the arena"
         );
         // SAFETY: inside of the mapping, as just checked (A1).
@@ -202,7 +220,10 @@ impl Arena {
 
     /// The word at `offset`. Any aligned word of the arena may be read so: what it means is up to the caller.
     pub(crate) fn word(&self, offset: Offset) -> &AtomicU64 {
-        assert!(offset.0.is_multiple_of(8), "{offset:?} is not where a word is");
+        assert!(
+            offset.0.is_multiple_of(8),
+            "{offset:?} is not where a word is"
+        );
         // SAFETY: inside of the mapping and aligned, as just checked; an atomic word has no invalid value (A1, A2).
         unsafe { self.pointer(offset, 8).cast().as_ref() }
     }

@@ -79,12 +79,16 @@ impl KindWord {
     pub(super) fn new(kind: Kind, type_name: &str) -> Self {
         let hash = type_name
             .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
         Self((kind as u64) << 48 | hash >> 16)
     }
 
     pub(super) fn describe(self) -> &'static str {
-        Kind::ALL.get((self.0 >> 48) as usize).map_or("something unknown", |(_, name)| name)
+        Kind::ALL
+            .get((self.0 >> 48) as usize)
+            .map_or("something unknown", |(_, name)| name)
     }
 }
 
@@ -95,7 +99,8 @@ impl Arena {
     }
 
     fn seal(&self, object: Offset, serial: u64) -> u64 {
-        let mixed = (self.root().tree.load(Ordering::Relaxed) ^ object.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.root().tree.load(Ordering::Relaxed) ^ object.0)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed ^ serial).wrapping_mul(0xff51_afd7_ed55_8ccd) ^ mixed >> 32
     }
 
@@ -148,7 +153,9 @@ impl Arena {
 
     fn destroyer(&self, object: Offset) -> Option<&'static Destroyer> {
         let kind = self.header(object).kind.load(Ordering::Acquire) >> 48;
-        inventory::iter::<Destroyer>.into_iter().find(|destroyer| destroyer.kind as u64 == kind)
+        inventory::iter::<Destroyer>
+            .into_iter()
+            .find(|destroyer| destroyer.kind as u64 == kind)
     }
 }
 

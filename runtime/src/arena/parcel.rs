@@ -55,13 +55,20 @@ impl Parcel {
     pub(crate) fn bytes(&self) -> &[u8] {
         let (place, length) = self.arena.parcel_bytes(self.place);
         // SAFETY: the parcel's bytes, initialised by `new`, which nobody but the owner touches (A3, A5).
-        unsafe { std::slice::from_raw_parts(self.arena.pointer(place, length).as_ptr(), length as usize) }
+        unsafe {
+            std::slice::from_raw_parts(self.arena.pointer(place, length).as_ptr(), length as usize)
+        }
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
         let (place, length) = self.arena.parcel_bytes(self.place);
         // SAFETY: as in `bytes`; any bytes are valid bytes.
-        unsafe { std::slice::from_raw_parts_mut(self.arena.pointer(place, length).as_ptr(), length as usize) }
+        unsafe {
+            std::slice::from_raw_parts_mut(
+                self.arena.pointer(place, length).as_ptr(),
+                length as usize,
+            )
+        }
     }
 
     /// Gives the parcel away. It stays in this process's list until a transaction moves it.
@@ -98,7 +105,10 @@ impl Arena {
     fn parcel_bytes(&self, place: Offset) -> (Offset, u64) {
         let header = self.parcel(place);
         let room = header.room.load(Ordering::Relaxed);
-        (place.plus(HEADER + 8 * room), header.length.load(Ordering::Relaxed))
+        (
+            place.plus(HEADER + 8 * room),
+            header.length.load(Ordering::Relaxed),
+        )
     }
 
     /// Frees a parcel and its references, in steps: a process that dies in between leaves the rest of it where it was.
@@ -118,14 +128,24 @@ impl Arena {
     /// # Safety
     ///
     /// As there.
-    pub(crate) unsafe fn free_parcel_and(&self, place: Offset, listed: bool, forget: impl FnOnce(&mut Tx<'_>)) {
+    pub(crate) unsafe fn free_parcel_and(
+        &self,
+        place: Offset,
+        listed: bool,
+        forget: impl FnOnce(&mut Tx<'_>),
+    ) {
         let header = self.parcel(place);
         loop {
             let count = header.objects.load(Ordering::Relaxed);
-            let Some(last) = count.checked_sub(1) else { break };
+            let Some(last) = count.checked_sub(1) else {
+                break;
+            };
             let mut tx = self.begin();
             tx.set(&header.objects, last);
-            tx.release(Offset(self.word(place.plus(HEADER + 8 * last)).load(Ordering::Relaxed)));
+            tx.release(Offset(
+                self.word(place.plus(HEADER + 8 * last))
+                    .load(Ordering::Relaxed),
+            ));
             tx.commit();
         }
         // SAFETY: the block is the caller's, who is about to free it.

@@ -82,8 +82,14 @@ impl ProcessName {
     }
 
     pub(crate) fn load(&self) -> String {
-        let bytes: Vec<u8> = self.0.iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).collect();
-        String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned()
+        let bytes: Vec<u8> = self
+            .0
+            .iter()
+            .flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes())
+            .collect();
+        String::from_utf8_lossy(&bytes)
+            .trim_end_matches('\0')
+            .to_owned()
     }
 }
 
@@ -153,8 +159,12 @@ impl Arena {
 
     /// Makes the record at `place` this process's own, and marks it as alive.
     fn take_record(&self, place: Offset) -> Result<()> {
-        sys::mark_alive(self.fd(), place.0)
-            .map_err(|error| Error::os("cannot mark this process in its tree's shared memory", error))?;
+        sys::mark_alive(self.fd(), place.0).map_err(|error| {
+            Error::os(
+                "cannot mark this process in its tree's shared memory",
+                error,
+            )
+        })?;
         self.me.store(place.0, Ordering::Release);
         Ok(())
     }
@@ -165,7 +175,10 @@ impl Arena {
     ///
     /// A sentence, when there is no such record, or it is not for this process.
     pub(crate) fn take_order(&'static self, place: Offset, serial: u64) -> Result<Parcel, String> {
-        let listed = self.begin().nodes(&self.root().records).any(|node| node == place);
+        let listed = self
+            .begin()
+            .nodes(&self.root().records)
+            .any(|node| node == place);
         if !listed {
             return Err("the process that started this one is gone, or the mark was not meant for this process".to_owned());
         }

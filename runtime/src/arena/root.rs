@@ -4,9 +4,9 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::burial::Obituaries;
 use super::heap::HeapWords;
 use super::journal::Journal;
-use super::burial::Obituaries;
 use crate::sys::RobustMutex;
 
 /// "multipro", to tell the arena from any other memory.
@@ -58,7 +58,8 @@ impl Root {
         root.size.store(size, Ordering::Relaxed);
         root.layout.store(LAYOUT, Ordering::Relaxed);
         root.tree.store(random, Ordering::Relaxed);
-        root.heap.init((size_of::<Self>() as u64).next_multiple_of(64), size);
+        root.heap
+            .init((size_of::<Self>() as u64).next_multiple_of(64), size);
         root.magic.store(MAGIC, Ordering::Release);
     }
 
@@ -66,7 +67,9 @@ impl Root {
     pub(super) fn check(&self, size: u64) -> io::Result<()> {
         let problem = if self.magic.load(Ordering::Acquire) != MAGIC {
             "it is not the shared memory of a tree of processes"
-        } else if self.layout.load(Ordering::Relaxed) != LAYOUT || self.size.load(Ordering::Relaxed) != size {
+        } else if self.layout.load(Ordering::Relaxed) != LAYOUT
+            || self.size.load(Ordering::Relaxed) != size
+        {
             "it was made by another version of this program"
         } else {
             return Ok(());

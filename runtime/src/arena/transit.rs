@@ -26,7 +26,10 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     /// Runs `encode`, and returns what it gives with what the message carries.
     pub(crate) fn collect<R>(carries_fds: bool, encode: impl FnOnce() -> R) -> (R, Self) {
-        let fresh = Self { carries_fds, ..Self::default() };
+        let fresh = Self {
+            carries_fds,
+            ..Self::default()
+        };
         let mut restore = Restore(&OUTGOING, OUTGOING.replace(Some(fresh)));
         let result = encode();
         let outgoing = OUTGOING.replace(restore.1.take()).unwrap_or_default();
@@ -76,7 +79,9 @@ pub(crate) struct Incoming {
 impl Incoming {
     /// Runs `decode` with what came with the message. Descriptors that it does not take are closed.
     pub(crate) fn provide<R>(fds: Vec<OwnedFd>, decode: impl FnOnce() -> R) -> R {
-        let incoming = Self { fds: fds.into_iter().map(Some).collect() };
+        let incoming = Self {
+            fds: fds.into_iter().map(Some).collect(),
+        };
         let _restore = Restore(&INCOMING, INCOMING.replace(Some(incoming)));
         decode()
     }
@@ -93,7 +98,10 @@ impl Incoming {
 }
 
 /// Puts the previous value back when the scope ends, by a panic too.
-struct Restore<T: 'static>(&'static std::thread::LocalKey<RefCell<Option<T>>>, Option<T>);
+struct Restore<T: 'static>(
+    &'static std::thread::LocalKey<RefCell<Option<T>>>,
+    Option<T>,
+);
 
 impl<T> Drop for Restore<T> {
     fn drop(&mut self) {

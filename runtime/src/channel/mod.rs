@@ -73,14 +73,24 @@ pub struct Connection<S, R> {
 ///
 /// See [`Connection`].
 pub fn pipe<A, B>() -> Result<(Connection<A, B>, Connection<B, A>)> {
-    let (first, second) = sys::packet_pair().map_err(|error| Error::os("cannot make the sockets of a pipe", error))?;
+    let (first, second) = sys::packet_pair()
+        .map_err(|error| Error::os("cannot make the sockets of a pipe", error))?;
     let pipe = packet::new_pipe()?;
-    Ok((Connection::new(first, pipe.clone(), 0), Connection::new(second, pipe, 1)))
+    Ok((
+        Connection::new(first, pipe.clone(), 0),
+        Connection::new(second, pipe, 1),
+    ))
 }
 
 impl<S, R> Connection<S, R> {
     fn new(socket: OwnedFd, pipe: Handle<PipeBody, ()>, side: u8) -> Self {
-        Self { socket, pipe, side, receiving: Mutex::default(), _types: PhantomData }
+        Self {
+            socket,
+            pipe,
+            side,
+            receiving: Mutex::default(),
+            _types: PhantomData,
+        }
     }
 
     /// Sends bytes as they are; the peer receives them with [`recv_bytes`](Self::recv_bytes). An empty message is one too.
@@ -114,7 +124,10 @@ impl<S, R> Connection<S, R> {
                 let length = packet::length_of_next(self.socket.as_fd(), &self.pipe, self.side)?;
                 match length {
                     Some(length) if length > buffer.len() => {
-                        return Err(RecvError::TooLong { length, buffer: buffer.len() });
+                        return Err(RecvError::TooLong {
+                            length,
+                            buffer: buffer.len(),
+                        });
                     }
                     Some(_) => packet::receive(self.socket.as_fd(), &self.pipe, self.side)?,
                     None => None,
@@ -123,7 +136,10 @@ impl<S, R> Connection<S, R> {
             if let Some(message) = received {
                 let bytes = message.bytes()?;
                 let Some(front) = buffer.get_mut(..bytes.len()) else {
-                    return Err(RecvError::TooLong { length: bytes.len(), buffer: buffer.len() });
+                    return Err(RecvError::TooLong {
+                        length: bytes.len(),
+                        buffer: buffer.len(),
+                    });
                 };
                 front.copy_from_slice(bytes);
                 return Ok(bytes.len());
@@ -142,10 +158,24 @@ impl<S, R> Connection<S, R> {
             .map_err(|error| Error::os("cannot wait for a message on a connection", error))
     }
 
-    fn transmit(&self, content: Content, bytes: &[u8], outgoing: Outgoing) -> Result<(), SendError<()>> {
-        let sent = packet::send(self.socket.as_fd(), &self.pipe, self.side, content, bytes, &outgoing);
+    fn transmit(
+        &self,
+        content: Content,
+        bytes: &[u8],
+        outgoing: Outgoing,
+    ) -> Result<(), SendError<()>> {
+        let sent = packet::send(
+            self.socket.as_fd(),
+            &self.pipe,
+            self.side,
+            content,
+            bytes,
+            &outgoing,
+        );
         sent.map_err(|error| match error {
-            Error::Os { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => SendError::Closed(()),
+            Error::Os { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {
+                SendError::Closed(())
+            }
             other => SendError::Failed((), other.to_string()),
         })
     }
@@ -184,9 +214,12 @@ impl<S: Serialize, R> Connection<S, R> {
     ///
     /// With the value: when the peer is gone, the value cannot be encoded, or the system refuses.
     pub fn send(&self, value: S) -> Result<(), SendError<S>> {
-        let encode = |buffer: &mut Vec<u8>| wire::append(&value, buffer, &|| "a value for a connection".to_owned());
-        let sent =
-            wire::with_buffer(true, encode, |bytes, outgoing| self.transmit(Content::Value, bytes, outgoing));
+        let encode = |buffer: &mut Vec<u8>| {
+            wire::append(&value, buffer, &|| "a value for a connection".to_owned())
+        };
+        let sent = wire::with_buffer(true, encode, |bytes, outgoing| {
+            self.transmit(Content::Value, bytes, outgoing)
+        });
         match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(SendError::Closed(()))) => Err(SendError::Closed(value)),
@@ -229,7 +262,11 @@ fn decode<R: DeserializeOwned>(mut message: Received) -> Result<R, RecvError> {
     let subject = || "a value from a connection".to_owned();
     let fds = std::mem::take(&mut message.fds);
     let bytes = message.value().map_err(|cause| {
-        RecvError::Decode(DecodeError { subject: subject(), type_name: std::any::type_name::<R>(), cause })
+        RecvError::Decode(DecodeError {
+            subject: subject(),
+            type_name: std::any::type_name::<R>(),
+            cause,
+        })
     })?;
     wire::decode(bytes, fds, &subject).map_err(RecvError::Decode)
 }
@@ -242,15 +279,18 @@ impl<S, R> AsFd for Connection<S, R> {
 
 impl<S, R> fmt::Debug for Connection<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("fd", &sys::fd_number(self.socket.as_fd())).finish()
+        f.debug_struct("Connection")
+            .field("fd", &sys::fd_number(self.socket.as_fd()))
+            .finish()
     }
 }
 
 /// A connection in a message is its descriptor, the object of its pipe, and which end it is.
 impl<S, R> Serialize for Connection<S, R> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
-        let fd = Outgoing::attach(self.socket.as_fd())
-            .map_err(|reason| ser::Error::custom(format_args!("a connection cannot be sent here: {reason}")))?;
+        let fd = Outgoing::attach(self.socket.as_fd()).map_err(|reason| {
+            ser::Error::custom(format_args!("a connection cannot be sent here: {reason}"))
+        })?;
         (fd, &self.pipe, self.side).serialize(serializer)
     }
 }
@@ -258,10 +298,15 @@ impl<S, R> Serialize for Connection<S, R> {
 impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (fd, pipe, side): (u32, _, u8) = Deserialize::deserialize(deserializer)?;
-        let socket = Incoming::detach(fd)
-            .ok_or_else(|| de::Error::custom("the message names a connection whose descriptor did not come with it"))?;
+        let socket = Incoming::detach(fd).ok_or_else(|| {
+            de::Error::custom(
+                "the message names a connection whose descriptor did not come with it",
+            )
+        })?;
         if side > 1 {
-            return Err(de::Error::custom("a pipe has two ends, and the message names another"));
+            return Err(de::Error::custom(
+                "a pipe has two ends, and the message names another",
+            ));
         }
         Ok(Self::new(socket, pipe, side))
     }

@@ -39,7 +39,9 @@ pub(super) fn new_pipe() -> Result<Handle<PipeBody, ()>> {
     // SAFETY: the closure writes the whole body.
     unsafe {
         Handle::create(size_of::<PipeBody>(), |place: *mut PipeBody| {
-            place.write(PipeBody { underway: [AtomicU64::new(0), AtomicU64::new(0)] });
+            place.write(PipeBody {
+                underway: [AtomicU64::new(0), AtomicU64::new(0)],
+            });
         })
     }
 }
@@ -92,7 +94,9 @@ impl Received {
     pub(super) fn value(&self) -> Result<&[u8], String> {
         match self.content {
             Content::Value => Ok(self.all()),
-            Content::Bytes => Err("the message was sent by `send_bytes`; receive it with `recv_bytes`".to_owned()),
+            Content::Bytes => {
+                Err("the message was sent by `send_bytes`; receive it with `recv_bytes`".to_owned())
+            }
         }
     }
 }
@@ -137,11 +141,15 @@ pub(super) fn receive(
     pipe: &Handle<PipeBody, ()>,
     side: u8,
 ) -> Result<Option<Received>, RecvError> {
-    let Some((packet, fds)) = next_packet(socket, false)? else { return Ok(None) };
+    let Some((packet, fds)) = next_packet(socket, false)? else {
+        return Ok(None);
+    };
     let (content, named) = parse(&packet)?;
     let body = match named {
         None => ReceivedBody::Inline(packet[1..].to_vec()),
-        Some(place) => ReceivedBody::Parcel(claim(pipe, 1 - side, place).ok_or_else(unknown_parcel)?),
+        Some(place) => {
+            ReceivedBody::Parcel(claim(pipe, 1 - side, place).ok_or_else(unknown_parcel)?)
+        }
     };
     Ok(Some(Received { content, body, fds }))
 }
@@ -152,14 +160,19 @@ pub(super) fn length_of_next(
     pipe: &Handle<PipeBody, ()>,
     side: u8,
 ) -> Result<Option<usize>, RecvError> {
-    let Some((packet, _)) = next_packet(socket, true)? else { return Ok(None) };
+    let Some((packet, _)) = next_packet(socket, true)? else {
+        return Ok(None);
+    };
     match parse(&packet)? {
         (_, None) => Ok(Some(packet.len() - 1)),
         (_, Some(place)) => {
             let arena = pipe.arena();
             let list = &pipe.body().underway[usize::from(1 - side)];
             let tx = arena.begin();
-            let length = tx.nodes(list).find(|node| *node == place).map(|place| tx.parcel_length(place) as usize);
+            let length = tx
+                .nodes(list)
+                .find(|node| *node == place)
+                .map(|place| tx.parcel_length(place) as usize);
             length.map(Some).ok_or_else(unknown_parcel)
         }
     }
@@ -169,7 +182,8 @@ pub(super) fn length_of_next(
 fn claim(pipe: &Handle<PipeBody, ()>, side: u8, place: Offset) -> Option<Parcel> {
     let arena = pipe.arena();
     let mut tx = arena.begin();
-    tx.nodes(&pipe.body().underway[usize::from(side)]).find(|node| *node == place)?;
+    tx.nodes(&pipe.body().underway[usize::from(side)])
+        .find(|node| *node == place)?;
     tx.detach_parcel(place);
     tx.attach_parcel(arena.my_parcels(), place);
     tx.commit();
@@ -200,7 +214,10 @@ thread_local! {
 }
 
 /// The next packet, or a copy of it that leaves it there.
-fn next_packet(socket: BorrowedFd<'_>, peek: bool) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>, RecvError> {
+fn next_packet(
+    socket: BorrowedFd<'_>,
+    peek: bool,
+) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>, RecvError> {
     BUFFER.with_borrow_mut(|buffer| match sys::receive_packet(socket, buffer, peek) {
         Ok(Packet::Message(length, fds)) => Ok(Some((buffer[..length].to_vec(), fds))),
         Ok(Packet::Empty) => Ok(None),

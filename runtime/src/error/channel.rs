@@ -20,7 +20,9 @@ impl<T> SendError<T> {
     /// The value that was not sent.
     pub fn into_inner(self) -> T {
         match self {
-            SendError::Closed(value) | SendError::Encode(value, _) | SendError::Failed(value, _) => value,
+            SendError::Closed(value)
+            | SendError::Encode(value, _)
+            | SendError::Failed(value, _) => value,
         }
     }
 
@@ -33,7 +35,9 @@ impl<T> SendError<T> {
 impl<T> fmt::Display for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SendError::Closed(_) => f.write_str("the value was not sent: the other end of the connection is gone"),
+            SendError::Closed(_) => {
+                f.write_str("the value was not sent: the other end of the connection is gone")
+            }
             SendError::Encode(_, error) => error.fmt(f),
             SendError::Failed(_, error) => f.write_str(error),
         }
@@ -95,7 +99,9 @@ impl RecvError {
 impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RecvError::Closed => f.write_str("nothing more can be received: the other end of the connection is gone"),
+            RecvError::Closed => {
+                f.write_str("nothing more can be received: the other end of the connection is gone")
+            }
             RecvError::Empty => f.write_str("no message has arrived"),
             RecvError::TimedOut => f.write_str("no message arrived in time"),
             RecvError::TooLong { length, buffer } => write!(

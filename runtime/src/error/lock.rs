@@ -88,11 +88,21 @@ impl fmt::Display for Deadlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("deadlock: ")?;
         for (index, waiter) in self.cycle.iter().enumerate() {
-            let WaitsFor { process, pid, thread, lock } = waiter;
+            let WaitsFor {
+                process,
+                pid,
+                thread,
+                lock,
+            } = waiter;
             let separator = if index == 0 { "" } else { ", owned by " };
-            write!(f, "{separator}process `{process}` (pid {pid}, thread {thread}) waits for {lock}")?;
+            write!(
+                f,
+                "{separator}process `{process}` (pid {pid}, thread {thread}) waits for {lock}"
+            )?;
         }
-        f.write_str(", owned by the first; take locks in one order everywhere, or wait with a timeout")
+        f.write_str(
+            ", owned by the first; take locks in one order everywhere, or wait with a timeout",
+        )
     }
 }
 
@@ -142,7 +152,9 @@ impl<G: OwnedByTheDead> fmt::Display for LockError<G> {
                     f,
                     "the lock was acquired from {owner}, which died while it owned it; what it protects may be half changed"
                 ),
-                None => f.write_str("the lock was acquired from a process that died while it owned it"),
+                None => {
+                    f.write_str("the lock was acquired from a process that died while it owned it")
+                }
             },
             LockError::Deadlock(deadlock) => deadlock.fmt(f),
             LockError::WouldBlock => f.write_str("the lock is owned by another thread or process"),

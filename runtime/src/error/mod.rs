@@ -176,8 +176,15 @@ pub struct EncodeError {
 
 impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { subject, type_name, cause } = self;
-        write!(f, "{subject} of type `{type_name}` cannot be encoded: {cause}")
+        let Self {
+            subject,
+            type_name,
+            cause,
+        } = self;
+        write!(
+            f,
+            "{subject} of type `{type_name}` cannot be encoded: {cause}"
+        )
     }
 }
 
@@ -199,7 +206,11 @@ pub struct DecodeError {
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { subject, type_name, cause } = self;
+        let Self {
+            subject,
+            type_name,
+            cause,
+        } = self;
         write!(f, "{subject} cannot be decoded as `{type_name}`: {cause}")
     }
 }

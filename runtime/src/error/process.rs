@@ -45,7 +45,11 @@ pub struct Subject {
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process `{}` (pid {}, function `{}`)", self.name, self.pid, self.function)
+        write!(
+            f,
+            "process `{}` (pid {}, function `{}`)",
+            self.name, self.pid, self.function
+        )
     }
 }
 
@@ -195,13 +199,25 @@ impl fmt::Display for ProcessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ProcessError::Panicked(panic) => panic.fmt(f),
-            ProcessError::Signaled { signal, core_dumped, subject } => {
+            ProcessError::Signaled {
+                signal,
+                core_dumped,
+                subject,
+            } => {
                 let name = crate::sys::signal_name(*signal).unwrap_or("unknown signal");
                 let core = if *core_dumped { ", core dumped" } else { "" };
-                write!(f, "{subject} was killed by signal {signal} ({name}{core}); {}", subject.ran)
+                write!(
+                    f,
+                    "{subject} was killed by signal {signal} ({name}{core}); {}",
+                    subject.ran
+                )
             }
             ProcessError::Exited { code, subject } => {
-                write!(f, "{subject} exited with code {code} before its function returned; {}", subject.ran)
+                write!(
+                    f,
+                    "{subject} exited with code {code} before its function returned; {}",
+                    subject.ran
+                )
             }
             ProcessError::NotStarted { code, subject } => {
                 write!(f, "{subject} ended ")?;
@@ -215,9 +231,13 @@ impl fmt::Display for ProcessError {
                 )
             }
             ProcessError::UnknownFunction { hint, subject } => {
-                write!(f, "{subject} found no process function of that name in its program; {hint}")
+                write!(
+                    f,
+                    "{subject} found no process function of that name in its program; {hint}"
+                )
             }
-            ProcessError::Decode { message, subject } | ProcessError::Encode { message, subject } => {
+            ProcessError::Decode { message, subject }
+            | ProcessError::Encode { message, subject } => {
                 write!(f, "{subject}: {message}; {}", subject.ran)
             }
             ProcessError::Lost { subject } => write!(
@@ -226,7 +246,9 @@ impl fmt::Display for ProcessError {
                  or SIGCHLD set to be ignored); {}",
                 subject.ran
             ),
-            ProcessError::Failed { message, subject } => write!(f, "{subject} failed: {message}; {}", subject.ran),
+            ProcessError::Failed { message, subject } => {
+                write!(f, "{subject} failed: {message}; {}", subject.ran)
+            }
         }
     }
 }

@@ -54,7 +54,9 @@ impl<T> fmt::Display for TryPutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TryPutError::Full(_) => f.write_str("the queue is full"),
-            TryPutError::Shutdown(_) => f.write_str("the queue has been shut down, and takes no more items"),
+            TryPutError::Shutdown(_) => {
+                f.write_str("the queue has been shut down, and takes no more items")
+            }
             TryPutError::Encode(_, error) => error.fmt(f),
             TryPutError::Failed(_, error) => f.write_str(error),
         }
@@ -114,7 +116,9 @@ impl fmt::Display for TryGetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TryGetError::Empty => f.write_str("the queue is empty"),
-            TryGetError::Shutdown => f.write_str("the queue has been shut down, and all of its items have been taken"),
+            TryGetError::Shutdown => {
+                f.write_str("the queue has been shut down, and all of its items have been taken")
+            }
             TryGetError::Decode(error) => error.fmt(f),
             TryGetError::Failed(error) => f.write_str(error),
         }

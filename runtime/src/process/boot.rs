@@ -73,7 +73,9 @@ pub fn main(method: Option<&'static str>) {
 /// What `#[mp::test]` puts before the statements of a test. `path` begins with the crate's name, which the harness omits.
 #[doc(hidden)]
 pub fn test(path: &'static str) {
-    enter(Mode::Test(path.split_once("::").map_or(path, |(_, rest)| rest)));
+    enter(Mode::Test(
+        path.split_once("::").map_or(path, |(_, rest)| rest),
+    ));
 }
 
 fn enter(mode: Mode) {
@@ -123,7 +125,13 @@ pub(super) struct Mark {
 
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.record, self.serial, u8::from(self.stdout))?;
+        write!(
+            f,
+            "{}:{}:{}",
+            self.record,
+            self.serial,
+            u8::from(self.stdout)
+        )?;
         self.fds.iter().try_for_each(|fd| write!(f, ":{fd}"))
     }
 }
@@ -135,13 +143,23 @@ impl FromStr for Mark {
         let mut parts = text.split(':');
         let mut number = || parts.next().ok_or(())?.parse::<u64>().map_err(|_| ());
         let (record, serial, stdout) = (number()?, number()?, number()? == 1);
-        let fds = parts.map(|part| part.parse().map_err(|_| ())).collect::<Result<Vec<i32>, ()>>()?;
+        let fds = parts
+            .map(|part| part.parse().map_err(|_| ()))
+            .collect::<Result<Vec<i32>, ()>>()?;
         // The arena and the parent at least, and no descriptor twice, or two owners would close it.
-        let distinct = fds.iter().enumerate().all(|(index, fd)| *fd > 2 && !fds[..index].contains(fd));
+        let distinct = fds
+            .iter()
+            .enumerate()
+            .all(|(index, fd)| *fd > 2 && !fds[..index].contains(fd));
         if fds.len() < 2 + usize::from(stdout) || !distinct {
             return Err(());
         }
-        Ok(Self { record, serial, stdout, fds })
+        Ok(Self {
+            record,
+            serial,
+            stdout,
+            fds,
+        })
     }
 }
 
@@ -161,22 +179,34 @@ fn boot(mark: &str) -> ! {
 
 /// Takes the order that a mark tells of, with the arena and the descriptors among the arguments.
 fn attach(mark: &str) -> Result<(&'static Arena, Parcel, Vec<OwnedFd>), String> {
-    let mark: Mark = mark.parse().map_err(|()| "it is no mark that this version of the library makes".to_owned())?;
+    let mark: Mark = mark
+        .parse()
+        .map_err(|()| "it is no mark that this version of the library makes".to_owned())?;
     let adopt = |fd: &i32| {
         // SAFETY: the descriptors after the standard streams are those that the parent passed; this process has just begun,
         // and owns none yet that it could know of. The mark is checked to name none twice.
         #[allow(unsafe_code)]
-        unsafe { sys::adopt_fd(*fd) }.map_err(|error| format!("descriptor {fd} is not there: {error}"))
+        unsafe { sys::adopt_fd(*fd) }
+            .map_err(|error| format!("descriptor {fd} is not there: {error}"))
     };
-    let mut fds = mark.fds.iter().map(adopt).collect::<Result<Vec<_>, _>>()?.into_iter();
-    let (Some(memory), Some(parent)) = (fds.next(), fds.next()) else { return Err("descriptors are missing".to_owned()) };
+    let mut fds = mark
+        .fds
+        .iter()
+        .map(adopt)
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter();
+    let (Some(memory), Some(parent)) = (fds.next(), fds.next()) else {
+        return Err("descriptors are missing".to_owned());
+    };
     let mut fds: Vec<OwnedFd> = fds.collect();
     if mark.stdout
         && let Some(stdout) = fds.pop()
     {
-        sys::replace_stdout(stdout).map_err(|error| format!("its standard output cannot be restored: {error}"))?;
+        sys::replace_stdout(stdout)
+            .map_err(|error| format!("its standard output cannot be restored: {error}"))?;
     }
-    let arena = arena::adopt(memory).map_err(|error| format!("its descriptor is not that of a tree of processes: {error}"))?;
+    let arena = arena::adopt(memory)
+        .map_err(|error| format!("its descriptor is not that of a tree of processes: {error}"))?;
     let order = arena.take_order(Offset(mark.record), mark.serial)?;
     introduce(arena, &order, parent)?;
     Ok((arena, order, fds))
@@ -186,12 +216,19 @@ fn attach(mark: &str) -> Result<(&'static Arena, Parcel, Vec<OwnedFd>), String> 
 fn introduce(arena: &'static Arena, order: &Parcel, parent: OwnedFd) -> Result<(), String> {
     let order = head(&mut order.bytes())?;
     sys::set_thread_name(order.name);
-    let parent_pid = arena.me().parent_pid.load(std::sync::atomic::Ordering::Relaxed) as u32;
+    let parent_pid = arena
+        .me()
+        .parent_pid
+        .load(std::sync::atomic::Ordering::Relaxed) as u32;
     tree::set_identity(Identity {
         name: order.name.to_owned(),
         lineage: order.lineage.to_owned(),
         daemon: order.daemon,
-        parent: Some(Parent { pid: parent_pid, name: order.parent_name.to_owned(), process: parent }),
+        parent: Some(Parent {
+            pid: parent_pid,
+            name: order.parent_name.to_owned(),
+            process: parent,
+        }),
     });
     if order.daemon {
         exit::follow_parent().map_err(|error| format!("it cannot watch its parent: {error}"))?;
@@ -210,7 +247,9 @@ fn run(arena: &'static Arena, order: &Parcel, fds: Vec<OwnedFd>) -> i32 {
     let outcome = match head(&mut arguments) {
         Err(message) => Outcome::Decode { message },
         Ok(Order { function, .. }) => match registry::find(function) {
-            None => Outcome::UnknownFunction { hint: registry::hint(function) },
+            None => Outcome::UnknownFunction {
+                hint: registry::hint(function),
+            },
             Some(function) => match call(arena, function, arguments, fds) {
                 Ok(code) => return code,
                 Err(outcome) => outcome,
@@ -247,13 +286,19 @@ fn call(
     };
     let mut left = false;
     let mut give = |value: &[u8], outgoing| left = Outcome::leave_value(arena, value, &outgoing);
-    let result = std::panic::catch_unwind(AssertUnwindSafe(|| (function.run)(arguments, fds, &enter, &mut give)));
+    let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        (function.run)(arguments, fds, &enter, &mut give)
+    }));
     match result {
         Ok(Ok(())) if left => Ok(Outcome::Value.exit_code()),
         // The stage tells the rest.
         Ok(Ok(())) => Ok(exit::NO_ROOM),
-        Ok(Err(ArgumentError::Decode(error))) => Err(Outcome::Decode { message: error.to_string() }),
-        Ok(Err(ArgumentError::Encode(error))) => Err(Outcome::Encode { message: error.to_string() }),
+        Ok(Err(ArgumentError::Decode(error))) => Err(Outcome::Decode {
+            message: error.to_string(),
+        }),
+        Ok(Err(ArgumentError::Encode(error))) => Err(Outcome::Encode {
+            message: error.to_string(),
+        }),
         Err(payload) => Err(Outcome::Panicked(describe_panic(&*payload, subject()))),
     }
 }

@@ -70,13 +70,19 @@ impl Builder {
 
     /// Sets an environment variable of the child. It has the others of its parent.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.environment.push((name.as_ref().to_owned(), Some(value.as_ref().to_owned())));
+        self.environment
+            .push((name.as_ref().to_owned(), Some(value.as_ref().to_owned())));
         self
     }
 
     /// Sets environment variables of the child.
-    pub fn envs<N: AsRef<OsStr>, V: AsRef<OsStr>>(self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
-        variables.into_iter().fold(self, |builder, (name, value)| builder.env(name, value))
+    pub fn envs<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+        self,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        variables
+            .into_iter()
+            .fold(self, |builder, (name, value)| builder.env(name, value))
     }
 
     /// Removes an environment variable that the child would have of its parent.

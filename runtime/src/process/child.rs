@@ -73,7 +73,15 @@ pub(super) struct Started {
 impl Child {
     /// Enters a process that was just started.
     pub(super) fn enter(started: Started) -> Arc<Self> {
-        let Started { record, pid, process, name, function, daemon, pipes } = started;
+        let Started {
+            record,
+            pid,
+            process,
+            name,
+            function,
+            daemon,
+            pipes,
+        } = started;
         let child = Arc::new(Self {
             record,
             pid,
@@ -134,24 +142,40 @@ impl Child {
     }
 
     /// Takes the outcome, shows it with the bytes that follow, and puts it back.
-    fn look_at_outcome<T>(&self, look: impl FnOnce(Outcome, &[u8]) -> T) -> Option<Result<T, ProcessError>> {
+    fn look_at_outcome<T>(
+        &self,
+        look: impl FnOnce(Outcome, &[u8]) -> T,
+    ) -> Option<Result<T, ProcessError>> {
         let parcel = self.record.take_outcome()?;
         let result = self.open(&parcel, look);
         self.record.put_outcome(parcel);
         Some(result)
     }
 
-    fn open<T>(&self, parcel: &Parcel, look: impl FnOnce(Outcome, &[u8]) -> T) -> Result<T, ProcessError> {
+    fn open<T>(
+        &self,
+        parcel: &Parcel,
+        look: impl FnOnce(Outcome, &[u8]) -> T,
+    ) -> Result<T, ProcessError> {
         let mut bytes = parcel.bytes();
-        match wire::take(&mut bytes, &|| format!("the outcome of process `{}`", self.name)) {
+        match wire::take(&mut bytes, &|| {
+            format!("the outcome of process `{}`", self.name)
+        }) {
             Ok(outcome) => Ok(look(outcome, bytes)),
-            Err(error) => Err(ProcessError::Decode { message: error.to_string(), subject: self.subject(Ran::Unknown) }),
+            Err(error) => Err(ProcessError::Decode {
+                message: error.to_string(),
+                subject: self.subject(Ran::Unknown),
+            }),
         }
     }
 
     pub(super) fn join<R: DeserializeOwned>(&self) -> Result<R, ProcessError> {
-        let failed = |message| ProcessError::Failed { message, subject: self.subject(Ran::Unknown) };
-        self.wait_until(None).map_err(|error| failed(format!("cannot wait for it: {error}")))?;
+        let failed = |message| ProcessError::Failed {
+            message,
+            subject: self.subject(Ran::Unknown),
+        };
+        self.wait_until(None)
+            .map_err(|error| failed(format!("cannot wait for it: {error}")))?;
         match self.record.take_outcome() {
             Some(parcel) => self.open(&parcel, |outcome, rest| self.value(outcome, rest))?,
             None => Err(self.death()),
@@ -159,22 +183,35 @@ impl Child {
     }
 
     /// The value in an outcome, or the error that it is.
-    fn value<R: DeserializeOwned>(&self, outcome: Outcome, mut bytes: &[u8]) -> Result<R, ProcessError> {
+    fn value<R: DeserializeOwned>(
+        &self,
+        outcome: Outcome,
+        mut bytes: &[u8],
+    ) -> Result<R, ProcessError> {
         match outcome {
             Outcome::Value => {
                 let subject = || format!("the value of `{}`", self.function);
                 // What the child did after its value was safe, a signal at its exit say, does not take it back.
-                Incoming::provide(Vec::new(), || wire::take(&mut bytes, &subject)).map_err(|error| ProcessError::Decode {
-                    message: error.to_string(),
-                    subject: self.subject(Ran::Yes),
-                })
+                Incoming::provide(Vec::new(), || wire::take(&mut bytes, &subject)).map_err(
+                    |error| ProcessError::Decode {
+                        message: error.to_string(),
+                        subject: self.subject(Ran::Yes),
+                    },
+                )
             }
             Outcome::Panicked(panic) => Err(ProcessError::Panicked(panic)),
-            Outcome::UnknownFunction { hint } => {
-                Err(ProcessError::UnknownFunction { hint, subject: self.subject(Ran::No) })
-            }
-            Outcome::Decode { message } => Err(ProcessError::Decode { message, subject: self.subject(Ran::No) }),
-            Outcome::Encode { message } => Err(ProcessError::Encode { message, subject: self.subject(Ran::Yes) }),
+            Outcome::UnknownFunction { hint } => Err(ProcessError::UnknownFunction {
+                hint,
+                subject: self.subject(Ran::No),
+            }),
+            Outcome::Decode { message } => Err(ProcessError::Decode {
+                message,
+                subject: self.subject(Ran::No),
+            }),
+            Outcome::Encode { message } => Err(ProcessError::Encode {
+                message,
+                subject: self.subject(Ran::Yes),
+            }),
         }
     }
 
@@ -184,13 +221,18 @@ impl Child {
         let subject = self.subject(ran(stage));
         match self.ended.get().copied().flatten().map(sys::status_parts) {
             None => ProcessError::Lost { subject },
-            Some((_, Some(signal), core_dumped)) => ProcessError::Signaled { signal, core_dumped, subject },
+            Some((_, Some(signal), core_dumped)) => ProcessError::Signaled {
+                signal,
+                core_dumped,
+                subject,
+            },
             Some((code, ..)) => {
                 let code = code.unwrap_or_default();
                 match stage {
                     Stage::Ordered | Stage::Withdrawn => ProcessError::NotStarted { code, subject },
                     Stage::Returned if code == super::exit::NO_ROOM => ProcessError::Failed {
-                        message: "the shared memory has no room for the function's value".to_owned(),
+                        message: "the shared memory has no room for the function's value"
+                            .to_owned(),
                         subject,
                     },
                     _ => ProcessError::Exited { code, subject },
@@ -200,14 +242,25 @@ impl Child {
     }
 
     fn subject(&self, ran: Ran) -> Box<Subject> {
-        Box::new(Subject { name: self.name.clone(), pid: self.pid, function: self.function.to_owned(), ran })
+        Box::new(Subject {
+            name: self.name.clone(),
+            pid: self.pid,
+            function: self.function.to_owned(),
+            ran,
+        })
     }
 
     pub(super) fn signal(&self, signal: i32) -> Result<()> {
         // An id that was given to another process after the end of this one is never hit: the signal goes by descriptor.
         sys::signal_process(self.process.as_fd(), signal).map_err(|error| {
             let name = sys::signal_name(signal).unwrap_or("a signal");
-            Error::os(format!("cannot send {name} to process `{}` (pid {})", self.name, self.pid), error)
+            Error::os(
+                format!(
+                    "cannot send {name} to process `{}` (pid {})",
+                    self.name, self.pid
+                ),
+                error,
+            )
         })
     }
 
@@ -216,7 +269,10 @@ impl Child {
         if self.ended.get().is_some() {
             return;
         }
-        let this = lock(&CHILDREN).iter().find(|child| std::ptr::eq(&***child, self)).cloned();
+        let this = lock(&CHILDREN)
+            .iter()
+            .find(|child| std::ptr::eq(&***child, self))
+            .cloned();
         if let Some(this) = this {
             lock(&DETACHED).push(this);
         }
@@ -251,7 +307,8 @@ impl ChildProcess {
     /// When the exit status is lost because something else in this program waited for the process (a `waitpid(-1)`), and
     /// the process left nothing that tells.
     pub fn wait(&self) -> ExitStatus {
-        self.waited(None).expect("a wait without a deadline ends when the process has ended")
+        self.waited(None)
+            .expect("a wait without a deadline ends when the process has ended")
     }
 
     /// Waits until the process has ended, for at most `timeout`; returns its exit status if it has.
@@ -273,7 +330,9 @@ impl ChildProcess {
     }
 
     fn waited(&self, deadline: Option<Instant>) -> Option<ExitStatus> {
-        let Child { name, pid, ended, .. } = &*self.0;
+        let Child {
+            name, pid, ended, ..
+        } = &*self.0;
         match self.0.wait_until(deadline) {
             Ok(false) => None,
             Ok(true) => match ended.get() {
@@ -289,7 +348,10 @@ impl ChildProcess {
     /// The exit code of the process, or minus the number of the signal that ended it; `None` while it runs, or if the exit
     /// status is lost.
     pub fn exit_code(&self) -> Option<i32> {
-        self.0.wait_until(Some(Instant::now())).ok().filter(|ended| *ended)?;
+        self.0
+            .wait_until(Some(Instant::now()))
+            .ok()
+            .filter(|ended| *ended)?;
         let (code, signal, _) = sys::status_parts((*self.0.ended.get()?)?);
         code.or(signal.map(|signal| -signal))
     }

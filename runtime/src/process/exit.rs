@@ -29,7 +29,9 @@ pub(super) fn prepare() {
 }
 
 extern "C" fn finish() {
-    let (daemons, others): (Vec<_>, Vec<_>) = child::children().into_iter().partition(|child| child.daemon);
+    let (daemons, others): (Vec<_>, Vec<_>) = child::children()
+        .into_iter()
+        .partition(|child| child.daemon);
     for daemon in &daemons {
         let _ = daemon.signal(sys::SIGTERM);
     }
@@ -52,13 +54,18 @@ extern "C" fn finish() {
 pub(super) fn follow_parent() -> io::Result<()> {
     const STACK: usize = 64 << 10;
     let follow = || {
-        let Some(parent) = &tree::identity().parent else { return };
+        let Some(parent) = &tree::identity().parent else {
+            return;
+        };
         if sys::wait_ended(parent.process.as_fd(), None).is_ok() {
             sys::kill_self(sys::SIGTERM);
             std::thread::sleep(Duration::from_millis(500));
             sys::kill_self(sys::SIGKILL);
         }
     };
-    std::thread::Builder::new().name("mp-parent".to_owned()).stack_size(STACK).spawn(follow)?;
+    std::thread::Builder::new()
+        .name("mp-parent".to_owned())
+        .stack_size(STACK)
+        .spawn(follow)?;
     Ok(())
 }

@@ -36,14 +36,22 @@ impl StartMethod {
 
     /// The method of this name.
     pub(super) fn from_name(name: &str) -> Option<Self> {
-        [StartMethod::Spawn, StartMethod::Fork, StartMethod::Forkserver].into_iter().find(|method| method.name() == name)
+        [
+            StartMethod::Spawn,
+            StartMethod::Fork,
+            StartMethod::Forkserver,
+        ]
+        .into_iter()
+        .find(|method| method.name() == name)
     }
 
     pub(super) fn check(self) -> Result<()> {
         if Self::available().contains(&self) {
             Ok(())
         } else {
-            Err(Error::StartMethodUnavailable { method: self.name() })
+            Err(Error::StartMethodUnavailable {
+                method: self.name(),
+            })
         }
     }
 }
@@ -74,7 +82,9 @@ impl fmt::Display for StartMethod {
 /// ```
 pub fn set_start_method(method: StartMethod) -> Result<()> {
     method.check()?;
-    CHOSEN.set(method).map_err(|_| Error::StartMethodSet { current: start_method().name() })
+    CHOSEN.set(method).map_err(|_| Error::StartMethodSet {
+        current: start_method().name(),
+    })
 }
 
 /// The start method of processes that are started without another choice.

@@ -33,12 +33,14 @@ pub use boot::init;
 #[doc(hidden)]
 pub use boot::{main, test};
 pub use builder::Builder;
-pub use child::ChildProcess;
 use child::Child;
+pub use child::ChildProcess;
 pub use method::{StartMethod, set_start_method, start_method};
 pub use start::set_executable;
 pub use stdio::Stdio;
-pub use tree::{CurrentProcess, ParentProcess, active_children, cpu_count, current_process, parent_process};
+pub use tree::{
+    CurrentProcess, ParentProcess, active_children, cpu_count, current_process, parent_process,
+};
 
 use crate::error::ProcessError;
 
@@ -72,7 +74,10 @@ pub struct Process<R> {
 
 impl<R> Process<R> {
     fn new(child: Arc<Child>) -> Self {
-        Self { child: ChildProcess(child), _value: PhantomData }
+        Self {
+            child: ChildProcess(child),
+            _value: PhantomData,
+        }
     }
 }
 

@@ -85,13 +85,17 @@ thread_local! {
 
 /// Lets panics of this process be seen before they unwind, and then by whoever saw them before. With `panic = "abort"` the
 /// hook is also the last to see anything, and calls `last`.
-pub(super) fn watch_panics(last: impl Fn(Panic) + Send + Sync + 'static, subject: impl Fn() -> Subject + Send + Sync + 'static) {
+pub(super) fn watch_panics(
+    last: impl Fn(Panic) + Send + Sync + 'static,
+    subject: impl Fn() -> Subject + Send + Sync + 'static,
+) {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
         let backtrace = Backtrace::capture();
         let seen = Seen {
             location: info.location().map(ToString::to_string),
-            backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
+            backtrace: (backtrace.status() == BacktraceStatus::Captured)
+                .then(|| backtrace.to_string()),
         };
         let _ = SEEN.try_with(|cell| *cell.borrow_mut() = Some(seen));
         before(info);
@@ -108,7 +112,11 @@ pub(super) fn describe_panic(payload: &(dyn std::any::Any + Send), subject: Subj
         .map(|message| (*message).to_owned())
         .or_else(|| payload.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a value that is no text was thrown".to_owned());
-    let seen = SEEN.try_with(RefCell::take).ok().flatten().unwrap_or_default();
+    let seen = SEEN
+        .try_with(RefCell::take)
+        .ok()
+        .flatten()
+        .unwrap_or_default();
     Panic {
         message,
         location: seen.location,

@@ -1,9 +1,8 @@
 //! Starting a child.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -29,7 +28,9 @@ static EXECUTABLE: Mutex<Option<PathBuf>> = Mutex::new(None);
 /// mp::set_executable("/opt/indexer/bin/indexer");
 /// ```
 pub fn set_executable(path: impl Into<PathBuf>) {
-    *EXECUTABLE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(path.into());
+    *EXECUTABLE
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(path.into());
 }
 
 /// Starts a child that runs `F`.
@@ -40,18 +41,35 @@ pub(super) fn start<F: ProcessFn>(builder: Builder, args: &F::Args<'_>) -> Resul
     let arena = arena::arena()?;
     let depth = arena.me().depth.load(Ordering::Relaxed);
     if depth >= MAX_DEPTH {
-        return Err(Error::TooDeep { depth: depth as u32 });
+        return Err(Error::TooDeep {
+            depth: depth as u32,
+        });
     }
     child::reap_detached();
     arena.sweep();
     let me = tree::identity();
     let lineage = me.lineage_of_child(arena.me().children.fetch_add(1, Ordering::Relaxed) + 1);
-    let name = builder.name.clone().unwrap_or_else(|| format!("Process-{lineage}"));
-    let order =
-        Order { function: F::NAME, name: &name, lineage: &lineage, parent_name: &me.name, daemon: builder.daemon };
+    let name = builder
+        .name
+        .clone()
+        .unwrap_or_else(|| format!("Process-{lineage}"));
+    let order = Order {
+        function: F::NAME,
+        name: &name,
+        lineage: &lineage,
+        parent_name: &me.name,
+        daemon: builder.daemon,
+    };
     let encode = |buffer: &mut Vec<u8>| {
         wire::append(&order, buffer, &|| "the order for a process".to_owned())?;
-        F::encode(args, &mut Encoder { buffer, function: F::NAME }).map_err(|error| match error {
+        F::encode(
+            args,
+            &mut Encoder {
+                buffer,
+                function: F::NAME,
+            },
+        )
+        .map_err(|error| match error {
             ArgumentError::Encode(error) => error,
             ArgumentError::Decode(_) => unreachable!("encoding does not decode"),
         })
@@ -64,7 +82,15 @@ pub(super) fn start<F: ProcessFn>(builder: Builder, args: &F::Args<'_>) -> Resul
             Ok((launched, process)) => {
                 let Launched { pid, pipes } = launched;
                 let name = name.clone();
-                Ok(Child::enter(Started { record, pid, process, name, function: F::NAME, daemon, pipes }))
+                Ok(Child::enter(Started {
+                    record,
+                    pid,
+                    process,
+                    name,
+                    function: F::NAME,
+                    daemon,
+                    pipes,
+                }))
             }
             Err(error) => {
                 // SAFETY: no process was started, or it was waited for.
@@ -88,53 +114,82 @@ fn execute(
 ) -> Result<(Launched, OwnedFd)> {
     let failed = |what: &str| {
         let (function, what) = (function.to_owned(), what.to_owned());
-        move |source: io::Error| Error::Start { function, what, source }
+        move |source: io::Error| Error::Start {
+            function,
+            what,
+            source,
+        }
     };
     let [stdin, stdout, stderr] = builder.stdio;
-    let open = |stream: Option<super::Stdio>, writable| stream.map_or(Ok(ChildStdio::Inherit), |s| s.open(writable));
-    let stdio = [open(stdin, false)?, open(stdout, true)?, open(stderr, true)?];
+    let open = |stream: Option<super::Stdio>, writable| {
+        stream.map_or(Ok(ChildStdio::Inherit), |s| s.open(writable))
+    };
+    let stdio = [
+        open(stdin, false)?,
+        open(stdout, true)?,
+        open(stderr, true)?,
+    ];
 
     let myself = my_descriptor().map_err(failed("cannot open a descriptor of this process"))?;
     let mut fds: Vec<BorrowedFd<'_>> = vec![arena.fd(), myself];
     fds.extend(outgoing.fds.iter().map(AsFd::as_fd));
     // In a test, the test harness writes to standard output before the child's function begins.
     let quiet = boot::test_path().is_some();
-    let placeholder = if quiet { Some(sys::dup_above(myself, 0).map_err(failed("cannot duplicate a descriptor"))?) } else { None };
+    let placeholder = if quiet {
+        Some(sys::dup_above(myself, 0).map_err(failed("cannot duplicate a descriptor"))?)
+    } else {
+        None
+    };
     fds.extend(placeholder.as_ref().map(AsFd::as_fd));
 
     let numbers = Launch::numbers(&fds, &stdio);
-    let mark = Mark { record: record.place().0, serial: record.serial(), stdout: quiet, fds: numbers };
+    let mark = Mark {
+        record: record.place().0,
+        serial: record.serial(),
+        stdout: quiet,
+        fds: numbers,
+    };
     let launch = Launch {
         programs: programs(),
-        arguments: arguments().map_err(failed("cannot pass on this program's arguments"))?,
+        arguments: arguments(),
         environment: environment(builder.clear_environment, builder.environment, &mark)
             .map_err(failed("cannot make its environment"))?,
-        directory: builder
-            .directory
-            .as_ref()
-            .map(|directory| CString::new(directory.as_os_str().as_bytes()))
-            .transpose()
-            .map_err(|error| failed("its working directory's path has a zero byte")(error.into()))?,
+        directory: builder.directory.clone(),
         fds: &fds,
         stdio,
         quiet_stdout: quiet,
     };
-    if let Some(directory) = &builder.directory
-        && let Err(error) = std::fs::metadata(directory)
-    {
-        return Err(failed(&format!("its working directory `{}` cannot be entered", directory.display()))(error));
+    if let Some(directory) = &builder.directory {
+        check_directory(directory).map_err(failed(&format!(
+            "its working directory `{}` cannot be entered",
+            directory.display()
+        )))?;
     }
     let programs = launch.programs.clone();
     let launched = sys::launch(launch).map_err(|error| {
-        let tried: Vec<_> = programs.iter().map(|program| program.display().to_string()).collect();
+        let tried: Vec<_> = programs
+            .iter()
+            .map(|program| program.display().to_string())
+            .collect();
         failed(&format!("cannot execute {}", tried.join(" or ")))(error)
     })?;
     match sys::open_process(launched.pid) {
         Ok(process) => Ok((launched, process)),
         Err(error) => {
             sys::abandon_child(launched.pid);
-            Err(failed("cannot open a descriptor of the new process (it was killed)")(error))
+            Err(failed(
+                "cannot open a descriptor of the new process (it was killed)",
+            )(error))
         }
+    }
+}
+
+/// The system's error for a start does not tell a missing directory from a missing program.
+fn check_directory(directory: &Path) -> io::Result<()> {
+    if std::fs::metadata(directory)?.is_dir() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::NotADirectory.into())
     }
 }
 
@@ -150,30 +205,51 @@ fn my_descriptor() -> io::Result<BorrowedFd<'static>> {
 
 /// The link to this program works after the file was replaced or deleted; the path serves where there is no `/proc`.
 fn programs() -> Vec<PathBuf> {
-    let chosen = EXECUTABLE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+    let chosen = EXECUTABLE
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+        .clone();
     match chosen {
         Some(program) => vec![program],
-        None => std::iter::once(PathBuf::from("/proc/self/exe")).chain(std::env::current_exe().ok()).collect(),
+        None => std::iter::once(PathBuf::from("/proc/self/exe"))
+            .chain(std::env::current_exe().ok())
+            .collect(),
     }
 }
 
 /// The child has the arguments of its parent, as a copy would; in a test, those that lead to the same test.
-fn arguments() -> io::Result<Vec<CString>> {
+fn arguments() -> Vec<OsString> {
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
     if arguments.is_empty() {
         arguments.push("multiproc".into());
     }
     if let Some(test) = boot::test_path() {
         arguments.truncate(1);
-        arguments.extend([test, "--exact", "--nocapture", "--quiet", "--test-threads=1", "--include-ignored"].map(OsString::from));
+        let lead = [
+            test,
+            "--exact",
+            "--nocapture",
+            "--quiet",
+            "--test-threads=1",
+            "--include-ignored",
+        ];
+        arguments.extend(lead.map(OsString::from));
     }
-    arguments.into_iter().map(|argument| Ok(CString::new(argument.into_vec())?)).collect()
+    arguments
 }
 
-fn environment(clear: bool, changes: Vec<(OsString, Option<OsString>)>, mark: &Mark) -> io::Result<Vec<CString>> {
-    let mut variables: Vec<(OsString, OsString)> = if clear { Vec::new() } else { std::env::vars_os().collect() };
+fn environment(
+    clear: bool,
+    changes: Vec<(OsString, Option<OsString>)>,
+    mark: &Mark,
+) -> io::Result<Vec<(OsString, OsString)>> {
+    let mut variables: Vec<(OsString, OsString)> = if clear {
+        Vec::new()
+    } else {
+        std::env::vars_os().collect()
+    };
     for (name, value) in changes {
-        if name.is_empty() || name.as_bytes().contains(&b'=') {
+        if name.is_empty() || name.as_encoded_bytes().contains(&b'=') {
             let error = format!("an environment variable cannot be named {name:?}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
         }
@@ -181,13 +257,5 @@ fn environment(clear: bool, changes: Vec<(OsString, Option<OsString>)>, mark: &M
         variables.extend(value.map(|value| (name, value)));
     }
     variables.push((CHILD_MARK.into(), mark.to_string().into()));
-    variables.into_iter().map(|(name, value)| variable(&name, &value)).collect()
-}
-
-fn variable(name: &OsStr, value: &OsStr) -> io::Result<CString> {
-    let bytes = [name.as_bytes(), b"=", value.as_bytes()].concat();
-    CString::new(bytes).map_err(|_| {
-        let error = format!("the environment variable {name:?} has a zero byte in its name or value");
-        io::Error::new(io::ErrorKind::InvalidInput, error)
-    })
+    Ok(variables)
 }

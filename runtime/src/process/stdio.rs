@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use crate::error::{Error, Result};
-use crate::sys::{ChildStdio, OwnedFd};
+use crate::sys::{self, ChildStdio, OwnedFd};
 
 /// Where one of a child's standard streams goes.
 ///
@@ -29,6 +29,7 @@ enum Kind {
     Inherit,
     Null,
     Fd(OwnedFd),
+    File(File),
     Std(std::process::Stdio),
 }
 
@@ -50,15 +51,20 @@ impl Stdio {
 
     /// What the start of a program takes.
     pub(super) fn open(self, writable: bool) -> Result<ChildStdio> {
-        Ok(match self.0 {
-            Kind::Inherit => ChildStdio::Inherit,
-            Kind::Null => {
-                let null = File::options().read(!writable).write(writable).open("/dev/null");
-                ChildStdio::Fd(null.map_err(|error| Error::os("cannot open /dev/null for a child", error))?.into())
-            }
-            Kind::Fd(fd) => ChildStdio::Fd(fd),
-            Kind::Std(stdio) => ChildStdio::Std(stdio),
-        })
+        let file = match self.0 {
+            Kind::Inherit => return Ok(ChildStdio::Inherit),
+            Kind::Fd(fd) => return Ok(ChildStdio::Fd(fd)),
+            Kind::Std(stdio) => return Ok(ChildStdio::Std(stdio)),
+            Kind::Null => File::options()
+                .read(!writable)
+                .write(writable)
+                .open("/dev/null"),
+            Kind::File(file) => Ok(file),
+        };
+        let fd = file.and_then(sys::fd_of_file);
+        Ok(ChildStdio::Fd(fd.map_err(|error| {
+            Error::os("cannot open a standard stream for a child", error)
+        })?))
     }
 }
 
@@ -76,6 +82,6 @@ impl From<OwnedFd> for Stdio {
 
 impl From<File> for Stdio {
     fn from(file: File) -> Self {
-        Self(Kind::Fd(file.into()))
+        Self(Kind::File(file))
     }
 }

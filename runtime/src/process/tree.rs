@@ -123,8 +123,11 @@ pub fn parent_process() -> Option<ParentProcess> {
 
 /// The children of this process that have not ended yet.
 pub fn active_children() -> Vec<ChildProcess> {
-    let mut children: Vec<_> =
-        child::children().iter().map(|child| ChildProcess(Arc::clone(child))).filter(ChildProcess::is_alive).collect();
+    let mut children: Vec<_> = child::children()
+        .iter()
+        .map(|child| ChildProcess(Arc::clone(child)))
+        .filter(ChildProcess::is_alive)
+        .collect();
     children.sort_by_key(ChildProcess::id);
     children
 }

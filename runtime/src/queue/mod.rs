@@ -66,14 +66,20 @@ impl<T> Queue<T> {
     ///
     /// When `capacity` is 0: nothing could ever be put.
     pub fn bounded(capacity: usize) -> Result<Self> {
-        assert!(capacity > 0, "a queue of capacity 0 could never take an item; use at least 1, or Queue::new()");
+        assert!(
+            capacity > 0,
+            "a queue of capacity 0 could never take an item; use at least 1, or Queue::new()"
+        );
         Self::with_capacity(capacity as u64)
     }
 
     fn with_capacity(capacity: u64) -> Result<Self> {
         // SAFETY: the closure makes the body of a queue in place.
-        let handle =
-            unsafe { Handle::create(size_of::<QueueBody>(), |place: *mut QueueBody| QueueBody::init(place, capacity)) }?;
+        let handle = unsafe {
+            Handle::create(size_of::<QueueBody>(), |place: *mut QueueBody| {
+                QueueBody::init(place, capacity)
+            })
+        }?;
         handle.body().add_first_ring(handle.arena())?;
         Ok(Self(handle))
     }
@@ -161,7 +167,8 @@ impl<T: Serialize> Queue<T> {
     }
 
     fn put_owned(&self, item: T, wait: Wait) -> Result<(), TryPutError<T>> {
-        self.put_encoded(&item, wait).map_err(|error| error.map(|()| item))
+        self.put_encoded(&item, wait)
+            .map_err(|error| error.map(|()| item))
     }
 
     fn put_encoded(&self, item: &T, wait: Wait) -> Result<(), TryPutError<()>> {
@@ -172,12 +179,15 @@ impl<T: Serialize> Queue<T> {
         if matches!(wait, Wait::No) && self.is_full() {
             return Err(TryPutError::Full(()));
         }
-        let encode = |buffer: &mut Vec<u8>| wire::append(item, buffer, &|| "an item for a queue".to_owned());
+        let encode =
+            |buffer: &mut Vec<u8>| wire::append(item, buffer, &|| "an item for a queue".to_owned());
         let put = wire::with_buffer(false, encode, |bytes, outgoing| {
             let message = if bytes.len() <= INLINE && outgoing.objects.is_empty() {
                 Outbound::Inline(bytes)
             } else {
-                Outbound::Parcel(Parcel::new(self.0.arena(), bytes, &outgoing.objects).map_err(put_failed)?)
+                Outbound::Parcel(
+                    Parcel::new(self.0.arena(), bytes, &outgoing.objects).map_err(put_failed)?,
+                )
             };
             self.put_message(message, wait)
         });
@@ -283,7 +293,8 @@ fn decode<T: DeserializeOwned>(message: &Inbound) -> Result<T, TryGetError> {
         Inbound::Inline(bytes, length) => &bytes[..*length],
         Inbound::Parcel(parcel) => parcel.bytes(),
     };
-    wire::decode(bytes, Vec::new(), &|| "an item of a queue".to_owned()).map_err(TryGetError::Decode)
+    wire::decode(bytes, Vec::new(), &|| "an item of a queue".to_owned())
+        .map_err(TryGetError::Decode)
 }
 
 impl Wait {

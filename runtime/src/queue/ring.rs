@@ -110,7 +110,11 @@ const TAG_BITS: u32 = 28;
 
 impl Word {
     fn new(kind: u64, position: u64, value: u64) -> Self {
-        Self { kind, tag: Self::tag(position), value }
+        Self {
+            kind,
+            tag: Self::tag(position),
+            value,
+        }
     }
 
     /// Never 0, which is what a slot has that was never used.
@@ -128,7 +132,11 @@ impl Word {
     }
 
     fn unpack(word: u64) -> Self {
-        Self { kind: word & 3, tag: word >> 2 & ((1 << TAG_BITS) - 1), value: word >> (2 + TAG_BITS) }
+        Self {
+            kind: word & 3,
+            tag: word >> 2 & ((1 << TAG_BITS) - 1),
+            value: word >> (2 + TAG_BITS),
+        }
     }
 
     fn is_of(self, position: u64) -> bool {
@@ -180,11 +188,13 @@ fn lock_end<'a>(
         match lock.try_lock() {
             Ok(acquired) => break acquired,
             Err(_) if patience.wait() => {}
-            Err(_) => match deadline.map_or_else(|| lock.lock(), |deadline| lock.lock_until(deadline)) {
-                Ok(acquired) => break acquired,
-                Err(MutexError::TimedOut) => return Err(Refused::TimedOut),
-                Err(error) => unreachable!("the lock of a queue: {error:?}"),
-            },
+            Err(_) => {
+                match deadline.map_or_else(|| lock.lock(), |deadline| lock.lock_until(deadline)) {
+                    Ok(acquired) => break acquired,
+                    Err(MutexError::TimedOut) => return Err(Refused::TimedOut),
+                    Err(error) => unreachable!("the lock of a queue: {error:?}"),
+                }
+            }
         }
     };
     let held = Held(lock);
@@ -298,7 +308,11 @@ impl QueueBody {
             return Ok(slot);
         }
         self.grow(arena, ring, position)?;
-        Ok(self::slot(arena, Offset(self.tail_ring.load(Ordering::Relaxed)), position))
+        Ok(self::slot(
+            arena,
+            Offset(self.tail_ring.load(Ordering::Relaxed)),
+            position,
+        ))
     }
 
     /// Goes on in a new ring, which begins with `position`.
@@ -325,13 +339,18 @@ impl QueueBody {
         drop(arena.begin());
         let ring = ring_at(arena, Offset(self.tail_ring.load(Ordering::Relaxed)));
         if ring.end.load(Ordering::Acquire) != 0 {
-            self.tail_ring.store(ring.next.load(Ordering::Relaxed), Ordering::Release);
+            self.tail_ring
+                .store(ring.next.load(Ordering::Relaxed), Ordering::Release);
         }
         if self.spare.load(Ordering::Relaxed) == self.tail_ring.load(Ordering::Relaxed) {
             self.spare.store(0, Ordering::Release);
         }
         let position = self.tail.load(Ordering::Relaxed);
-        let slot = slot(arena, Offset(self.tail_ring.load(Ordering::Relaxed)), position);
+        let slot = slot(
+            arena,
+            Offset(self.tail_ring.load(Ordering::Relaxed)),
+            position,
+        );
         let word = Word::unpack(arena.word(slot).load(Ordering::Acquire));
         // Taken already, the word is FREE and still of this position.
         if word.is_of(position) {
@@ -341,7 +360,11 @@ impl QueueBody {
     }
 
     /// Takes the message at the head.
-    pub(super) fn pop(&self, arena: &'static Arena, deadline: Option<Instant>) -> Result<Inbound, Refused> {
+    pub(super) fn pop(
+        &self,
+        arena: &'static Arena,
+        deadline: Option<Instant>,
+    ) -> Result<Inbound, Refused> {
         let held = lock_end(&self.head_end.lock, deadline, || self.recover_head(arena))?;
         let mut taken = self.pop_locked(arena);
         if taken.is_none() && self.is_closed() {
@@ -376,7 +399,10 @@ impl QueueBody {
                 // those behind the message are initialised memory of the arena like any other.
                 let bytes = unsafe {
                     let place = arena.pointer(slot.plus(8), INLINE as u64).as_ptr();
-                    bytes.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(place, INLINE);
+                    bytes
+                        .as_mut_ptr()
+                        .cast::<u8>()
+                        .copy_from_nonoverlapping(place, INLINE);
                     bytes.assume_init()
                 };
                 Inbound::Inline(bytes, (word.value as usize).min(INLINE))
@@ -397,7 +423,9 @@ impl QueueBody {
             // A dead taker's leavings, which `recover_head` has dealt with.
             _ => return None,
         };
-        arena.word(slot).store(Word::new(FREE, position, 0).pack(), Ordering::Release);
+        arena
+            .word(slot)
+            .store(Word::new(FREE, position, 0).pack(), Ordering::Release);
         self.head_end.head.store(position + 1, Ordering::Release);
         Some(message)
     }
@@ -451,7 +479,9 @@ impl Tx<'_> {
         ring.end.store(0, Ordering::Relaxed);
         for index in 0..slots {
             // Free, and of no position.
-            self.arena().word(place.plus(RING + index * SLOT)).store(0, Ordering::Relaxed);
+            self.arena()
+                .word(place.plus(RING + index * SLOT))
+                .store(0, Ordering::Relaxed);
         }
         Ok(place)
     }
@@ -484,11 +514,20 @@ fn destroy(arena: &'static Arena, body: Offset) {
             let word = Word::unpack(slot.load(Ordering::Acquire));
             if word.kind == PARCEL {
                 // SAFETY: the slot owns the parcel, and is set free with it.
-                unsafe { arena.free_parcel_and(Offset(word.value * 16), false, |tx| tx.set(slot, 0)) };
+                unsafe {
+                    arena.free_parcel_and(Offset(word.value * 16), false, |tx| tx.set(slot, 0))
+                };
             }
         }
         let mut tx = arena.begin();
-        tx.set(&queue.head_end.ring, if ring.end.load(Ordering::Relaxed) == 0 { 0 } else { ring.next.load(Ordering::Relaxed) });
+        tx.set(
+            &queue.head_end.ring,
+            if ring.end.load(Ordering::Relaxed) == 0 {
+                0
+            } else {
+                ring.next.load(Ordering::Relaxed)
+            },
+        );
         tx.free(place, false);
         tx.commit();
     }

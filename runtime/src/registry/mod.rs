@@ -48,8 +48,12 @@ pub struct Function {
 }
 
 /// Decodes arguments, calls a function, encodes its value. `enter` is told before the call and after it.
-pub(crate) type Run =
-    fn(arguments: &[u8], fds: Vec<OwnedFd>, enter: &dyn Fn(Step), give: Give<'_>) -> Result<(), ArgumentError>;
+pub(crate) type Run = fn(
+    arguments: &[u8],
+    fds: Vec<OwnedFd>,
+    enter: &dyn Fn(Step),
+    give: Give<'_>,
+) -> Result<(), ArgumentError>;
 
 /// Takes the encoded value.
 pub(crate) type Give<'a> = &'a mut dyn FnMut(&[u8], Outgoing);
@@ -66,7 +70,12 @@ inventory::collect!(Function);
 impl Function {
     #[doc(hidden)]
     pub const fn new<F: ProcessFn>(file: &'static str, line: u32) -> Self {
-        Self { name: F::NAME, file, line, run: run::<F> }
+        Self {
+            name: F::NAME,
+            file,
+            line,
+            run: run::<F>,
+        }
     }
 
     /// The name that it is registered under.
@@ -97,13 +106,17 @@ fn run<F: ProcessFn>(
     enter: &dyn Fn(Step),
     give: Give<'_>,
 ) -> Result<(), ArgumentError> {
-    let mut decoder = Decoder { bytes: arguments, function: F::NAME };
+    let mut decoder = Decoder {
+        bytes: arguments,
+        function: F::NAME,
+    };
     let args = Incoming::provide(fds, || F::decode(&mut decoder))?;
     enter(Step::Calling);
     let value = F::call(args);
     enter(Step::Returned);
     let subject = || format!("the value of `{}`", F::NAME);
-    wire::with_buffer(false, |buffer| wire::append(&value, buffer, &subject), give).map_err(ArgumentError::Encode)
+    wire::with_buffer(false, |buffer| wire::append(&value, buffer, &subject), give)
+        .map_err(ArgumentError::Encode)
 }
 
 /// Iterates over the process functions of this program, by name.
@@ -131,12 +144,18 @@ fn sorted() -> &'static [&'static Function] {
 
 /// Two functions of one name, if there are: a child could not tell which one is meant.
 pub(crate) fn duplicate() -> Option<[&'static Function; 2]> {
-    sorted().windows(2).find(|pair| pair[0].name == pair[1].name).map(|pair| [pair[0], pair[1]])
+    sorted()
+        .windows(2)
+        .find(|pair| pair[0].name == pair[1].name)
+        .map(|pair| [pair[0], pair[1]])
 }
 
 /// The function of this name.
 pub(crate) fn find(name: &str) -> Option<&'static Function> {
-    sorted().binary_search_by_key(&name, |function| function.name).ok().map(|index| sorted()[index])
+    sorted()
+        .binary_search_by_key(&name, |function| function.name)
+        .ok()
+        .map(|index| sorted()[index])
 }
 
 /// Why there may be no function of this name, in a sentence.
@@ -148,7 +167,11 @@ pub(crate) fn hint(name: &str) -> String {
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .collect();
     alike.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let names: Vec<String> = alike.iter().take(3).map(|(_, name)| format!("`{name}`")).collect();
+    let names: Vec<String> = alike
+        .iter()
+        .take(3)
+        .map(|(_, name)| format!("`{name}`"))
+        .collect();
     let known = match names.as_slice() {
         [] => format!("none of the {} it has is named alike", sorted().len()),
         names => format!("it has {}", names.join(", ")),
@@ -178,8 +201,13 @@ pub struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    pub fn argument<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), ArgumentError> {
-        wire::append(value, self.buffer, &|| subject(name, self.function)).map_err(ArgumentError::Encode)
+    pub fn argument<T: Serialize + ?Sized>(
+        &mut self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<(), ArgumentError> {
+        wire::append(value, self.buffer, &|| subject(name, self.function))
+            .map_err(ArgumentError::Encode)
     }
 }
 
@@ -196,7 +224,10 @@ impl<'a> Decoder<'a> {
         wire::take(&mut self.bytes, &|| subject(name, self.function)).map_err(ArgumentError::Decode)
     }
 
-    pub fn borrowed<T: Borrowed<'a> + ?Sized>(&mut self, name: &'static str) -> Result<&'a T, ArgumentError> {
+    pub fn borrowed<T: Borrowed<'a> + ?Sized>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<&'a T, ArgumentError> {
         T::borrow(self, name)
     }
 }

@@ -54,7 +54,11 @@ impl<T: Shareable> Array<T> {
     #[track_caller]
     pub fn from_slice(items: &[T]) -> Result<Self> {
         // SAFETY: the closure writes as many items as the array has.
-        unsafe { Self::create(items.len(), |place| place.copy_from_nonoverlapping(items.as_ptr(), items.len())) }
+        unsafe {
+            Self::create(items.len(), |place| {
+                place.copy_from_nonoverlapping(items.as_ptr(), items.len())
+            })
+        }
     }
 
     /// Makes a shared array of `length` items, all of whose bytes are zero.
@@ -73,13 +77,22 @@ impl<T: Shareable> Array<T> {
     /// `fill` initialises `length` items at the place that it is given.
     #[track_caller]
     unsafe fn create(length: usize, fill: impl FnOnce(*mut T)) -> Result<Self> {
-        const { assert!(align_of::<T>() <= 64, "a type in shared memory is aligned to at most 64 bytes") };
+        const {
+            assert!(
+                align_of::<T>() <= 64,
+                "a type in shared memory is aligned to at most 64 bytes"
+            )
+        };
         let location = Location::caller();
         let bytes = length
             .checked_mul(size_of::<T>())
             .and_then(|bytes| bytes.checked_add(size_of::<ArrayBody<T>>()))
             .filter(|bytes| *bytes <= isize::MAX as usize)
-            .ok_or_else(|| Error::OutOfMemory { wanted: u64::MAX, used: 0, capacity: isize::MAX as u64 })?;
+            .ok_or_else(|| Error::OutOfMemory {
+                wanted: u64::MAX,
+                used: 0,
+                capacity: isize::MAX as u64,
+            })?;
         // SAFETY: the closure initialises both fields; the items follow the body, which is as large as its alignment wants.
         let handle = unsafe {
             Handle::create(bytes, |place: *mut ArrayBody<T>| {
@@ -127,7 +140,12 @@ impl<T: Shareable> Array<T> {
     ///
     /// [`LockError::TimedOut`], and those of [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> ArrayResult<'_, T, ArrayGuard<'_, T>> {
-        self.wrap(self.0.body().lock.lock(self.0.arena(), deadline_after(timeout)))
+        self.wrap(
+            self.0
+                .body()
+                .lock
+                .lock(self.0.arena(), deadline_after(timeout)),
+        )
     }
 
     /// A copy of the items.
@@ -148,7 +166,11 @@ impl<T: Shareable> Array<T> {
         let place = self.0.body_offset().plus(size_of::<ArrayBody<T>>() as u64);
         let bytes = (length * size_of::<T>()) as u64;
         let items = self.0.arena().pointer(place, bytes).as_ptr().cast();
-        let wrap = |guard| ArrayGuard { items, length, guard };
+        let wrap = |guard| ArrayGuard {
+            items,
+            length,
+            guard,
+        };
         result.map(wrap).map_err(|error| error.map(wrap))
     }
 }

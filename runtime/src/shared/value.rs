@@ -54,7 +54,12 @@ impl<T: Shareable> Value<T> {
     /// When the shared memory is full or cannot be made.
     #[track_caller]
     pub fn new(value: T) -> Result<Self> {
-        const { assert!(align_of::<T>() <= 64, "a type in shared memory is aligned to at most 64 bytes") };
+        const {
+            assert!(
+                align_of::<T>() <= 64,
+                "a type in shared memory is aligned to at most 64 bytes"
+            )
+        };
         let location = Location::caller();
         // SAFETY: the closure initialises both fields.
         let handle = unsafe {
@@ -92,7 +97,12 @@ impl<T: Shareable> Value<T> {
     ///
     /// [`LockError::TimedOut`], and those of [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> ValueResult<'_, T, ValueGuard<'_, T>> {
-        self.wrap(self.0.body().lock.lock(self.0.arena(), deadline_after(timeout)))
+        self.wrap(
+            self.0
+                .body()
+                .lock
+                .lock(self.0.arena(), deadline_after(timeout)),
+        )
     }
 
     /// A copy of the value.
@@ -129,7 +139,10 @@ impl<T: Shareable> Value<T> {
         &'a self,
         result: Result<RawGuard<'a>, LockError<RawGuard<'a>>>,
     ) -> ValueResult<'a, T, ValueGuard<'a, T>> {
-        let wrap = |guard| ValueGuard { data: &self.0.body().data, guard };
+        let wrap = |guard| ValueGuard {
+            data: &self.0.body().data,
+            guard,
+        };
         result.map(wrap).map_err(|error| error.map(wrap))
     }
 }

@@ -50,7 +50,10 @@ impl Waiting {
             return Err(cycle);
         }
         tx.commit();
-        Ok(Self { arena, entry: Some(entry) })
+        Ok(Self {
+            arena,
+            entry: Some(entry),
+        })
     }
 }
 
@@ -67,7 +70,9 @@ impl Drop for Waiting {
 
 /// The deadlock of a thread that waits for a lock that it owns.
 pub(super) fn with_myself(arena: &'static Arena, lock: &RawLock) -> Deadlock {
-    Deadlock { cycle: vec![myself(arena, lock)] }
+    Deadlock {
+        cycle: vec![myself(arena, lock)],
+    }
 }
 
 fn myself(arena: &'static Arena, lock: &RawLock) -> WaitsFor {
@@ -99,7 +104,9 @@ fn cycle(arena: &'static Arena, tx: &Tx<'_>, lock: &RawLock) -> Option<Deadlock>
         return None;
     }
     let others = chain.into_iter().map(|(waiter, _)| waiter);
-    Some(Deadlock { cycle: std::iter::once(myself(arena, lock)).chain(others).collect() })
+    Some(Deadlock {
+        cycle: std::iter::once(myself(arena, lock)).chain(others).collect(),
+    })
 }
 
 /// What the thread `thread` waits for, if it does.

@@ -79,7 +79,9 @@ impl Event {
 
     /// Clears the event. Those who wait afterwards wait for the next [`set`](Self::set).
     pub fn clear(&self) {
-        let _ = self.word().compare_exchange(SET, CLEAR, Ordering::SeqCst, Ordering::Relaxed);
+        let _ = self
+            .word()
+            .compare_exchange(SET, CLEAR, Ordering::SeqCst, Ordering::Relaxed);
     }
 
     /// Whether the event is set.
@@ -114,7 +116,12 @@ impl Event {
                 SET => return true,
                 CLEAR if patience.wait() => {}
                 CLEAR => {
-                    let _ = word.compare_exchange(CLEAR, WAITED_FOR, Ordering::SeqCst, Ordering::Relaxed);
+                    let _ = word.compare_exchange(
+                        CLEAR,
+                        WAITED_FOR,
+                        Ordering::SeqCst,
+                        Ordering::Relaxed,
+                    );
                 }
                 _ => {
                     if !sys::futex_wait(word, WAITED_FOR, deadline) {
@@ -132,6 +139,8 @@ impl Event {
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Event").field("is_set", &self.is_set()).finish()
+        f.debug_struct("Event")
+            .field("is_set", &self.is_set())
+            .finish()
     }
 }

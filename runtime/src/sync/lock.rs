@@ -56,7 +56,8 @@ impl Lock {
     pub fn new() -> Result<Self> {
         let location = Location::caller();
         // SAFETY: the closure makes a lock in place.
-        let handle = unsafe { Handle::create(size_of::<RawLock>(), |place| RawLock::init(place, location)) };
+        let handle =
+            unsafe { Handle::create(size_of::<RawLock>(), |place| RawLock::init(place, location)) };
         Ok(Self(handle?))
     }
 
@@ -85,7 +86,10 @@ impl Lock {
     /// # Errors
     ///
     /// [`LockError::TimedOut`], and those of [`lock`](Self::lock); of deadlocks only that with itself is noticed.
-    pub fn lock_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
+    pub fn lock_timeout(
+        &self,
+        timeout: Duration,
+    ) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
         wrap(self.0.body().lock(self.0.arena(), deadline_after(timeout)))
     }
 }

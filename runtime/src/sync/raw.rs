@@ -10,8 +10,8 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::wait::Patience;
 use super::deadlock;
+use super::wait::Patience;
 use crate::arena::Arena;
 use crate::error::{DeadOwner, LockError, OwnedByTheDead};
 use crate::sys::{Acquired, MutexError, RobustMutex};
@@ -41,7 +41,12 @@ impl Place {
         let mut file = [0; 55];
         let end = &path[path.len().saturating_sub(file.len())..];
         file[..end.len()].copy_from_slice(end);
-        Self { line: location.line(), column: location.column(), length: end.len() as u8, file }
+        Self {
+            line: location.line(),
+            column: location.column(),
+            length: end.len() as u8,
+            file,
+        }
     }
 }
 
@@ -63,13 +68,21 @@ impl RawLock {
 
     /// Where the lock was created, as `file:line:column`.
     pub(super) fn created_at(&self) -> String {
-        let Place { line, column, length, file } = &self.created;
+        let Place {
+            line,
+            column,
+            length,
+            file,
+        } = &self.created;
         let file = String::from_utf8_lossy(&file[..usize::from(*length).min(file.len())]);
         format!("{file}:{line}:{column}")
     }
 
     /// Takes the lock if it is free.
-    pub(crate) fn try_lock(&self, arena: &'static Arena) -> Result<RawGuard<'_>, LockError<RawGuard<'_>>> {
+    pub(crate) fn try_lock(
+        &self,
+        arena: &'static Arena,
+    ) -> Result<RawGuard<'_>, LockError<RawGuard<'_>>> {
         match self.mutex.try_lock() {
             Ok(acquired) => self.acquired(arena, acquired),
             Err(_) => Err(LockError::WouldBlock),
@@ -89,7 +102,9 @@ impl RawLock {
             match self.mutex.try_lock() {
                 Ok(acquired) => return self.acquired(arena, acquired),
                 // A thread that waits for itself with a deadline waits until then: the same answer comes sooner.
-                Err(MutexError::AlreadyOwned) => return Err(LockError::Deadlock(deadlock::with_myself(arena, self))),
+                Err(MutexError::AlreadyOwned) => {
+                    return Err(LockError::Deadlock(deadlock::with_myself(arena, self)));
+                }
                 Err(_) if patience.wait() => {}
                 Err(_) => break,
             }
@@ -97,25 +112,38 @@ impl RawLock {
         let result = match deadline {
             Some(deadline) => self.mutex.lock_until(deadline),
             None => {
-                let _waiting = deadlock::Waiting::enter(arena, self).map_err(LockError::Deadlock)?;
+                let _waiting =
+                    deadlock::Waiting::enter(arena, self).map_err(LockError::Deadlock)?;
                 self.mutex.lock()
             }
         };
         match result {
             Ok(acquired) => self.acquired(arena, acquired),
-            Err(MutexError::AlreadyOwned) => Err(LockError::Deadlock(deadlock::with_myself(arena, self))),
+            Err(MutexError::AlreadyOwned) => {
+                Err(LockError::Deadlock(deadlock::with_myself(arena, self)))
+            }
             Err(MutexError::Busy | MutexError::TimedOut) => Err(LockError::TimedOut),
         }
     }
 
-    fn acquired(&self, arena: &'static Arena, acquired: Acquired) -> Result<RawGuard<'_>, LockError<RawGuard<'_>>> {
-        let mut guard = RawGuard { lock: self, previous: None, _thread: PhantomData };
+    fn acquired(
+        &self,
+        arena: &'static Arena,
+        acquired: Acquired,
+    ) -> Result<RawGuard<'_>, LockError<RawGuard<'_>>> {
+        let mut guard = RawGuard {
+            lock: self,
+            previous: None,
+            _thread: PhantomData,
+        };
         if acquired == Acquired::OwnerDied {
             guard.previous = Some(self.dead_owner(arena));
         }
         let me = arena.me();
-        self.owner.store(me.serial.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.pid.store(me.pid.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.owner
+            .store(me.serial.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.pid
+            .store(me.pid.load(Ordering::Relaxed), Ordering::Relaxed);
         match guard.previous {
             None => Ok(guard),
             Some(_) => Err(LockError::OwnerDied(guard)),
@@ -128,7 +156,11 @@ impl RawLock {
         let pid = self.pid.load(Ordering::Relaxed) as u32;
         Box::new(DeadOwner {
             pid: (pid != 0).then_some(pid),
-            name: if serial == 0 { None } else { arena.name_of_process(serial) },
+            name: if serial == 0 {
+                None
+            } else {
+                arena.name_of_process(serial)
+            },
         })
     }
 }

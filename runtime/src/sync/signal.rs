@@ -41,7 +41,17 @@ impl Signal {
     pub(crate) fn notify(&self) {
         fence(Ordering::SeqCst);
         let word = self.0.load(Ordering::Relaxed);
-        if word % 2 == 1 && self.0.compare_exchange(word, word.wrapping_add(1), Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+        if word % 2 == 1
+            && self
+                .0
+                .compare_exchange(
+                    word,
+                    word.wrapping_add(1),
+                    Ordering::SeqCst,
+                    Ordering::Relaxed,
+                )
+                .is_ok()
+        {
             sys::futex_wake(&self.0, u32::MAX);
         }
     }

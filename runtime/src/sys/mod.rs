@@ -13,7 +13,7 @@
 //! | starting | [`Launch`], [`launch`] | never copies the caller's memory; passes the named descriptors and no other |
 //! | processes | [`open_process`], [`wait_ended`], [`reap`], [`signal_process`], [`abandon_child`] | by descriptor, so that a reused id is never hit |
 //! | sockets | [`packet_pair`], [`send_packet`], [`receive_packet`], [`poll_readable`] | whole messages with descriptors attached; end of file when the peer is gone, killed too |
-//! | this process | [`thread_id`], [`set_thread_name`], [`at_exit`], [`dup_above`], [`adopt_fd`], [`replace_stdout`] | |
+//! | this process | [`thread_id`], [`set_thread_name`], [`at_exit`], [`dup_above`], [`adopt_fd`], [`replace_stdout`], [`fd_of_file`] | |
 //!
 //! # Safety
 //!
@@ -30,9 +30,10 @@ mod unsupported;
 use unsupported as imp;
 
 pub(crate) use imp::{
-    Acquired, AsFd, BorrowedFd, ChildStdio, Launch, Launched, MutexError, OwnedFd, Packet, RobustMutex, SIGINT, SIGKILL,
-    SIGTERM, abandon_child, adopt_fd, at_exit, create_memory, dup_above, exit_status, fd_number, futex_wait, futex_wake, is_marked,
-    kill_self, launch, map_memory, mark_alive, memory_size, open_process, open_self, packet_pair, poll_readable,
-    receive_packet, reap, release_pages, replace_stdout, send_packet, set_thread_name, signal_name, signal_process, status_parts,
-    thread_id, wait_ended, yield_now,
+    Acquired, AsFd, BorrowedFd, ChildStdio, Launch, Launched, MutexError, OwnedFd, Packet,
+    RobustMutex, SIGINT, SIGKILL, SIGTERM, abandon_child, adopt_fd, at_exit, create_memory,
+    dup_above, exit_status, fd_number, fd_of_file, futex_wait, futex_wake, is_marked, kill_self,
+    launch, map_memory, mark_alive, memory_size, open_process, open_self, packet_pair,
+    poll_readable, reap, receive_packet, release_pages, replace_stdout, send_packet,
+    set_thread_name, signal_name, signal_process, status_parts, thread_id, wait_ended, yield_now,
 };

@@ -56,7 +56,10 @@ pub(crate) fn append<T: Serialize + ?Sized>(
 }
 
 /// Takes a value from the front of `bytes`, inside of [`Incoming::provide`].
-pub(crate) fn take<'de, T: Deserialize<'de>>(bytes: &mut &'de [u8], subject: Subject<'_>) -> Result<T, DecodeError> {
+pub(crate) fn take<'de, T: Deserialize<'de>>(
+    bytes: &mut &'de [u8],
+    subject: Subject<'_>,
+) -> Result<T, DecodeError> {
     match codec::decode(bytes) {
         Ok((value, rest)) => {
             *bytes = rest;
@@ -74,7 +77,10 @@ pub(crate) fn decode<T: DeserializeOwned>(
 ) -> Result<T, DecodeError> {
     let value = Incoming::provide(fds, || take(&mut bytes, subject))?;
     if !bytes.is_empty() {
-        let cause = format!("{} bytes are left over; sender and receiver must name the same type", bytes.len());
+        let cause = format!(
+            "{} bytes are left over; sender and receiver must name the same type",
+            bytes.len()
+        );
         return Err(decode_error::<T>(subject, cause));
     }
     Ok(value)

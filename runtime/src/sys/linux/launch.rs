@@ -7,10 +7,11 @@
 //! A [`std::process::Stdio`] is opaque: only `std::process::Command` can use it. Where one is given, the start goes
 //! through `Command` (see `launch_std.rs`), which forks.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::ptr;
 
@@ -37,10 +38,10 @@ pub(crate) enum ChildStdio {
 pub(crate) struct Launch<'a> {
     /// The programs to try, in this order; the next one is tried where one cannot be executed.
     pub(crate) programs: Vec<PathBuf>,
-    pub(crate) arguments: Vec<CString>,
-    /// All of the environment, as `NAME=value`.
-    pub(crate) environment: Vec<CString>,
-    pub(crate) directory: Option<CString>,
+    pub(crate) arguments: Vec<OsString>,
+    /// All of the environment.
+    pub(crate) environment: Vec<(OsString, OsString)>,
+    pub(crate) directory: Option<PathBuf>,
     /// Descriptors for the child. The first is never duplicated in this process (see `mark_alive`).
     pub(crate) fds: &'a [BorrowedFd<'a>],
     pub(crate) stdio: [ChildStdio; 3],
@@ -68,7 +69,9 @@ impl Launch<'_> {
 }
 
 fn uses_std(stdio: &[ChildStdio; 3]) -> bool {
-    stdio.iter().any(|stream| matches!(stream, ChildStdio::Std(_)))
+    stdio
+        .iter()
+        .any(|stream| matches!(stream, ChildStdio::Std(_)))
 }
 
 /// `posix_spawn(program, …)`—Starts a program.
@@ -94,7 +97,11 @@ pub(crate) fn launch(launch: Launch<'_>) -> io::Result<Launched> {
     let mut sources = Vec::with_capacity(launch.fds.len());
     for (target, fd) in (FIRST_FD..).zip(launch.fds) {
         let in_place = target == FIRST_FD || fd.as_raw_fd() == target;
-        sources.push(if in_place { fd.as_raw_fd() } else { above(*fd, end, &mut held)? });
+        sources.push(if in_place {
+            fd.as_raw_fd()
+        } else {
+            above(*fd, end, &mut held)?
+        });
     }
     for (target, source) in (FIRST_FD..).zip(sources) {
         actions.dup(source, target)?;
@@ -105,14 +112,23 @@ pub(crate) fn launch(launch: Launch<'_>) -> io::Result<Launched> {
     }
     actions.close_from(end)?;
     if let Some(directory) = &launch.directory {
-        actions.change_directory(directory)?;
+        actions.change_directory(&c_string(&[directory.as_os_str()])?)?;
     }
     let attributes = Attributes::new()?;
-    let arguments = pointers(&launch.arguments);
-    let environment = pointers(&launch.environment);
+    let arguments: Vec<CString> = launch
+        .arguments
+        .iter()
+        .map(|argument| c_string(&[argument]))
+        .collect::<io::Result<_>>()?;
+    let environment: Vec<CString> = launch
+        .environment
+        .iter()
+        .map(|(name, value)| c_string(&[name, OsStr::new("="), value]))
+        .collect::<io::Result<_>>()?;
+    let (arguments, environment) = (pointers(&arguments), pointers(&environment));
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for program in &launch.programs {
-        let program = CString::new(std::os::unix::ffi::OsStrExt::as_bytes(program.as_os_str()))?;
+        let program = c_string(&[program.as_os_str()])?;
         let mut pid = 0;
         // SAFETY: all strings and arrays outlive the call and are ended by NUL and null; actions and attributes are
         // initialised.
@@ -127,10 +143,18 @@ pub(crate) fn launch(launch: Launch<'_>) -> io::Result<Launched> {
             )
         };
         match result {
-            0 => return Ok(Launched { pid: pid.unsigned_abs(), pipes: [None, None, None] }),
+            0 => {
+                return Ok(Launched {
+                    pid: pid.unsigned_abs(),
+                    pipes: [None, None, None],
+                });
+            }
             error => last = io::Error::from_raw_os_error(error),
         }
-        if !matches!(last.raw_os_error(), Some(libc::ENOENT | libc::EACCES | libc::ENOTDIR)) {
+        if !matches!(
+            last.raw_os_error(),
+            Some(libc::ENOENT | libc::EACCES | libc::ENOTDIR)
+        ) {
             break;
         }
     }
@@ -148,9 +172,29 @@ fn above(fd: BorrowedFd<'_>, lowest: RawFd, held: &mut Vec<OwnedFd>) -> io::Resu
     Ok(number)
 }
 
+/// The parts, joined, as C wants them.
+fn c_string(parts: &[&OsStr]) -> io::Result<CString> {
+    let bytes: Vec<u8> = parts
+        .iter()
+        .flat_map(|part| part.as_bytes())
+        .copied()
+        .collect();
+    CString::new(bytes).map_err(|error| {
+        let text = String::from_utf8_lossy(&error.into_vec()).into_owned();
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{text:?} has a zero byte, which ends texts for the system"),
+        )
+    })
+}
+
 /// The array of pointers, ended by null, that C wants.
 fn pointers(strings: &[CString]) -> Vec<*mut libc::c_char> {
-    strings.iter().map(|string| string.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
+    strings
+        .iter()
+        .map(|string| string.as_ptr().cast_mut())
+        .chain([ptr::null_mut()])
+        .collect()
 }
 
 /// What the child does before it executes the program.
@@ -174,7 +218,13 @@ impl Actions {
     fn open_null(&mut self, target: RawFd) -> io::Result<()> {
         // SAFETY: the actions are initialised; the call copies the string.
         check(unsafe {
-            libc::posix_spawn_file_actions_addopen(&mut self.0, target, c"/dev/null".as_ptr(), libc::O_WRONLY, 0)
+            libc::posix_spawn_file_actions_addopen(
+                &mut self.0,
+                target,
+                c"/dev/null".as_ptr(),
+                libc::O_WRONLY,
+                0,
+            )
         })
     }
 
@@ -192,7 +242,9 @@ impl Actions {
 
     fn change_directory(&mut self, directory: &CStr) -> io::Result<()> {
         // SAFETY: the actions are initialised; the call copies the string.
-        check(unsafe { libc::posix_spawn_file_actions_addchdir_np(&mut self.0, directory.as_ptr()) })
+        check(unsafe {
+            libc::posix_spawn_file_actions_addchdir_np(&mut self.0, directory.as_ptr())
+        })
     }
 }
 
@@ -218,7 +270,10 @@ impl Attributes {
             let mut none = MaybeUninit::uninit();
             libc::sigemptyset(none.as_mut_ptr());
             check(libc::posix_spawnattr_setsigmask(&mut this.0, none.as_ptr()))?;
-            check(libc::posix_spawnattr_setflags(&mut this.0, libc::POSIX_SPAWN_SETSIGMASK as libc::c_short))?;
+            check(libc::posix_spawnattr_setflags(
+                &mut this.0,
+                libc::POSIX_SPAWN_SETSIGMASK as libc::c_short,
+            ))?;
         }
         Ok(this)
     }

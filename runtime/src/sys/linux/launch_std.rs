@@ -3,10 +3,8 @@
 //! Passing descriptors needs `pre_exec`, for which `Command` forks: the cost of such a start grows with the memory that
 //! the parent has touched. Descriptors keep their numbers, because `Command` has descriptors of its own open in the child.
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -18,20 +16,13 @@ use super::{ChildStdio, Launch, Launched};
 pub(super) fn launch(launch: Launch<'_>) -> io::Result<Launched> {
     let program = launch.programs.first().ok_or(io::ErrorKind::NotFound)?;
     let mut command = Command::new(program);
-    let mut arguments = launch.arguments.iter().map(|argument| OsStr::from_bytes(argument.as_bytes()));
+    let mut arguments = launch.arguments.iter();
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
-    command.args(arguments).env_clear();
-    for variable in &launch.environment {
-        let bytes = variable.as_bytes();
-        // A name is not empty, but may begin with `=`.
-        if let Some(end) = bytes.iter().skip(1).position(|byte| *byte == b'=') {
-            command.env(OsStr::from_bytes(&bytes[..=end]), OsStr::from_bytes(&bytes[end + 2..]));
-        }
-    }
+    command.args(arguments).env_clear().envs(launch.environment);
     if let Some(directory) = &launch.directory {
-        command.current_dir(OsStr::from_bytes(directory.as_bytes()));
+        command.current_dir(directory);
     }
     let [stdin, stdout, stderr] = launch.stdio.map(|stream| match stream {
         ChildStdio::Inherit => Stdio::inherit(),
@@ -58,7 +49,12 @@ pub(super) fn launch(launch: Launch<'_>) -> io::Result<Launched> {
 fn prepare(keep: &[RawFd], hide_stdout_at: Option<RawFd>) -> io::Result<()> {
     // SAFETY: plain system calls. Without `close_range` (before Linux 5.11), what is not close-on-exec passes.
     unsafe {
-        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        );
         let mut none = std::mem::MaybeUninit::uninit();
         libc::sigemptyset(none.as_mut_ptr());
         libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());

@@ -8,7 +8,9 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 /// What [`create_memory`] seals, and [`memory_size`] insists on.
-const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+const SEALS: SealFlags = SealFlags::SHRINK
+    .union(SealFlags::GROW)
+    .union(SealFlags::SEAL);
 
 /// `memfd_create(name)`—Makes `size` bytes of zeroed memory that can be shared, and whose size cannot change.
 ///
@@ -32,7 +34,10 @@ pub(crate) fn create_memory(name: &str, size: u64) -> io::Result<OwnedFd> {
 pub(crate) fn memory_size(fd: BorrowedFd<'_>) -> io::Result<u64> {
     let seals = rustix::fs::fcntl_get_seals(fd)?;
     if !seals.contains(SEALS) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the descriptor is not sealed shared memory"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the descriptor is not sealed shared memory",
+        ));
     }
     Ok(rustix::fs::fstat(fd)?.st_size.unsigned_abs())
 }

@@ -19,14 +19,18 @@ pub(crate) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub(crate) use futex::{futex_wait, futex_wake, yield_now};
 pub(crate) use launch::{ChildStdio, Launch, Launched, launch};
-pub(crate) use memory::{create_memory, is_marked, map_memory, mark_alive, memory_size, release_pages};
+pub(crate) use memory::{
+    create_memory, is_marked, map_memory, mark_alive, memory_size, release_pages,
+};
 pub(crate) use process::{
-    SIGINT, SIGKILL, SIGTERM, abandon_child, exit_status, kill_self, open_process, open_self, reap, signal_name, signal_process, status_parts,
-    wait_ended,
+    SIGINT, SIGKILL, SIGTERM, abandon_child, exit_status, kill_self, open_process, open_self, reap,
+    signal_name, signal_process, status_parts, wait_ended,
 };
 pub(crate) use robust::{Acquired, MutexError, RobustMutex};
 pub(crate) use socket::{Packet, packet_pair, poll_readable, receive_packet, send_packet};
-pub(crate) use thread::{adopt_fd, at_exit, dup_above, fd_number, replace_stdout, set_thread_name, thread_id};
+pub(crate) use thread::{
+    adopt_fd, at_exit, dup_above, fd_number, fd_of_file, replace_stdout, set_thread_name, thread_id,
+};
 
 use std::time::{Duration, Instant};
 
@@ -42,5 +46,7 @@ fn timespec(duration: Duration) -> Timespec {
 
 /// What is left until `deadline`, or `None` when it has passed.
 fn remaining(deadline: Instant) -> Option<Duration> {
-    deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    deadline
+        .checked_duration_since(Instant::now())
+        .filter(|left| !left.is_zero())
 }

@@ -21,13 +21,19 @@ pub(crate) const SIGTERM: i32 = libc::SIGTERM;
 /// # References
 ///  - [Linux](https://man7.org/linux/man-pages/man2/pidfd_open.2.html)
 pub(crate) fn open_process(pid: u32) -> io::Result<OwnedFd> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or(Errno::SRCH)?;
     Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }
 
 /// `pidfd_open(getpid())`—A descriptor of this process, for its children to see it die.
 pub(crate) fn open_self() -> io::Result<OwnedFd> {
-    Ok(rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?)
+    Ok(rustix::process::pidfd_open(
+        rustix::process::getpid(),
+        PidfdFlags::empty(),
+    )?)
 }
 
 /// `poll(pidfd)`—Waits until the process has ended or `deadline` passed, and says whether it has ended.
@@ -56,7 +62,10 @@ pub(super) fn poll(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<
 /// `ECHILD` when somebody else has taken it.
 pub(crate) fn reap(child: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
     loop {
-        match rustix::process::waitid(WaitId::PidFd(child), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+        match rustix::process::waitid(
+            WaitId::PidFd(child),
+            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+        ) {
             Ok(None) => return Ok(None),
             Ok(Some(status)) => {
                 let raw = match (status.exit_status(), status.terminating_signal()) {

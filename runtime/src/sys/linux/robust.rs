@@ -107,7 +107,8 @@ impl RobustMutex {
         const OWNER_DIED: u32 = 0x4000_0000;
         const THREAD: u32 = 0x3fff_ffff;
         // SAFETY: the word lies inside of the mutex, which is shared and changed atomically by the C library and the kernel.
-        let word = unsafe { &*self.0.get().cast::<AtomicU32>().add(LOCK_WORD) }.load(Ordering::Acquire);
+        let word =
+            unsafe { &*self.0.get().cast::<AtomicU32>().add(LOCK_WORD) }.load(Ordering::Acquire);
         let thread = word & THREAD;
         (word & OWNER_DIED == 0 && thread != 0 && thread != THREAD).then_some(thread)
     }
@@ -157,7 +158,10 @@ mod with_clock {
     /// # Safety
     ///
     /// `mutex` is an initialised mutex and `until` a valid time.
-    pub(super) unsafe fn lock_until(mutex: *mut libc::pthread_mutex_t, until: *const libc::timespec) -> libc::c_int {
+    pub(super) unsafe fn lock_until(
+        mutex: *mut libc::pthread_mutex_t,
+        until: *const libc::timespec,
+    ) -> libc::c_int {
         // SAFETY: the caller's promise.
         unsafe { pthread_mutex_clocklock(mutex, libc::CLOCK_MONOTONIC, until) }
     }
@@ -171,7 +175,10 @@ mod without_clock {
     /// # Safety
     ///
     /// `mutex` is an initialised mutex and `until` a valid time.
-    pub(super) unsafe fn lock_until(mutex: *mut libc::pthread_mutex_t, until: *const libc::timespec) -> libc::c_int {
+    pub(super) unsafe fn lock_until(
+        mutex: *mut libc::pthread_mutex_t,
+        until: *const libc::timespec,
+    ) -> libc::c_int {
         // SAFETY: the caller's promise.
         unsafe { libc::pthread_mutex_timedlock(mutex, until) }
     }

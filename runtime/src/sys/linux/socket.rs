@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 
 /// The most descriptors that the kernel passes with one message (`SCM_MAX_FD`).
@@ -32,15 +32,25 @@ pub(crate) fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// # Errors
 ///
 /// `BrokenPipe` when the peer is gone.
-pub(crate) fn send_packet(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub(crate) fn send_packet(
+    socket: BorrowedFd<'_>,
+    parts: &[IoSlice<'_>],
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     if fds.len() > MAX_FDS {
-        let error = format!("{} descriptors in one message; the system passes at most {MAX_FDS}", fds.len());
+        let error = format!(
+            "{} descriptors in one message; the system passes at most {MAX_FDS}",
+            fds.len()
+        );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
     }
     let mut space = Vec::new();
     let mut control = SendAncillaryBuffer::default();
     if !fds.is_empty() {
-        space.resize(rustix::cmsg_space!(ScmRights(MAX_FDS)), MaybeUninit::uninit());
+        space.resize(
+            rustix::cmsg_space!(ScmRights(MAX_FDS)),
+            MaybeUninit::uninit(),
+        );
         control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(fds));
     }
@@ -72,13 +82,21 @@ pub(crate) enum Packet {
 /// # Errors
 ///
 /// When the message is longer than the buffer, or descriptors were lost because this process has too many.
-pub(crate) fn receive_packet(socket: BorrowedFd<'_>, buffer: &mut [u8], peek: bool) -> io::Result<Packet> {
+pub(crate) fn receive_packet(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    peek: bool,
+) -> io::Result<Packet> {
     let mut flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
     if peek {
         flags |= RecvFlags::PEEK;
     }
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut control = if peek { RecvAncillaryBuffer::default() } else { RecvAncillaryBuffer::new(&mut space) };
+    let mut control = if peek {
+        RecvAncillaryBuffer::default()
+    } else {
+        RecvAncillaryBuffer::new(&mut space)
+    };
     let received = loop {
         match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags) {
             Err(Errno::INTR) => continue,
@@ -103,7 +121,10 @@ pub(crate) fn receive_packet(socket: BorrowedFd<'_>, buffer: &mut [u8], peek: bo
         ));
     }
     if received.flags.contains(ReturnFlags::TRUNC) && !peek {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a message is longer than any that this library sends"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a message is longer than any that this library sends",
+        ));
     }
     Ok(Packet::Message(received.bytes, fds))
 }

@@ -7,7 +7,10 @@ use rustix::io::FdFlags;
 
 /// `gettid()`—The system's id of this thread.
 pub(crate) fn thread_id() -> u32 {
-    rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
+    rustix::thread::gettid()
+        .as_raw_nonzero()
+        .get()
+        .unsigned_abs()
 }
 
 /// `prctl(PR_SET_NAME)`—Names this thread, cut to what the system keeps (15 bytes), for `ps` and `top` to show.
@@ -26,7 +29,9 @@ pub(crate) fn at_exit(function: extern "C" fn()) -> io::Result<()> {
     // SAFETY: the function is of the type that `atexit` wants, and never unloaded, since it is part of the program.
     match unsafe { libc::atexit(function) } {
         0 => Ok(()),
-        _ => Err(io::Error::other("the C library takes no more exit functions")),
+        _ => Err(io::Error::other(
+            "the C library takes no more exit functions",
+        )),
     }
 }
 
@@ -38,6 +43,11 @@ pub(crate) fn dup_above(fd: BorrowedFd<'_>, lowest: i32) -> io::Result<OwnedFd> 
 /// `dup2(fd, STDOUT_FILENO)`—Makes `fd` the standard output.
 pub(crate) fn replace_stdout(fd: OwnedFd) -> io::Result<()> {
     Ok(rustix::stdio::dup2_stdout(fd)?)
+}
+
+/// The descriptor of a file.
+pub(crate) fn fd_of_file(file: std::fs::File) -> io::Result<OwnedFd> {
+    Ok(file.into())
 }
 
 /// The number of a descriptor.
@@ -56,7 +66,10 @@ pub(crate) fn fd_number(fd: BorrowedFd<'_>) -> i32 {
 /// Nothing else in this process owns the descriptor.
 pub(crate) unsafe fn adopt_fd(number: i32) -> io::Result<OwnedFd> {
     if number < 0 {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a descriptor's number is not negative"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a descriptor's number is not negative",
+        ));
     }
     // SAFETY: borrowed for the next call only, which fails without harm if the number is not open.
     rustix::io::fcntl_setfd(unsafe { BorrowedFd::borrow_raw(number) }, FdFlags::CLOEXEC)?;

@@ -35,12 +35,34 @@ use ser::Serializer;
 pub(crate) trait Sink {
     /// Appends `bytes`, all of them or, with an error, any part.
     fn write(&mut self, bytes: &[u8]) -> Result<(), CodecError>;
+
+    /// Appends the first `length` of a few bytes; a sink with room to spare may copy all of them, which takes no loop.
+    #[inline]
+    fn write_front<const N: usize>(
+        &mut self,
+        bytes: &[u8; N],
+        length: usize,
+    ) -> Result<(), CodecError> {
+        self.write(bytes.get(..length).unwrap_or(bytes))
+    }
 }
 
 impl Sink for Vec<u8> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
         self.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    #[inline]
+    fn write_front<const N: usize>(
+        &mut self,
+        bytes: &[u8; N],
+        length: usize,
+    ) -> Result<(), CodecError> {
+        let end = self.len() + length;
+        self.extend_from_slice(bytes);
+        self.truncate(end);
         Ok(())
     }
 }

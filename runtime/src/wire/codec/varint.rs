@@ -10,44 +10,42 @@ macro_rules! varint {
         /// Writes `value`; the shortest form is the only one.
         #[inline]
         pub(super) fn $write<S: Sink>(sink: &mut S, mut value: $type) -> Result<(), CodecError> {
-            if value < 0x80 {
-                return sink.write(&[value as u8]);
-            }
-            let mut buffer = [0_u8; $longest];
+            let mut bytes = [0_u8; $longest];
             let mut length = 0;
-            for byte in &mut buffer {
+            for byte in &mut bytes {
                 length += 1;
-                *byte = value as u8 | 0x80;
+                *byte = value as u8 & 0x7f;
                 value >>= 7;
                 if value == 0 {
-                    *byte &= 0x7f;
                     break;
                 }
+                *byte |= 0x80;
             }
-            sink.write(&buffer[..length])
+            sink.write_front(&bytes, length)
         }
 
         /// Takes an integer from the front of `bytes`.
         #[inline]
         pub(super) fn $read(bytes: &mut &[u8]) -> Result<$type, CodecError> {
             let mut value = 0;
-            for shift in (0..$type::BITS).step_by(7) {
-                let Some((&byte, rest)) = bytes.split_first() else {
-                    return Err(Kind::UnexpectedEnd {
-                        needed: 1,
-                        present: 0,
-                    }
-                    .into());
-                };
-                *bytes = rest;
+            for (index, &byte) in bytes.iter().take($longest).enumerate() {
+                let shift = 7 * index as u32;
                 let part = $type::from(byte & 0x7f);
-                if (part << shift) >> shift != part {
-                    break;
+                if part > $type::MAX >> shift {
+                    return Err(Kind::BadInteger.into());
                 }
                 value |= part << shift;
                 if byte < 0x80 {
+                    *bytes = bytes.get(index + 1..).unwrap_or_default();
                     return Ok(value);
                 }
+            }
+            if bytes.len() < $longest {
+                return Err(Kind::UnexpectedEnd {
+                    needed: 1,
+                    present: 0,
+                }
+                .into());
             }
             Err(Kind::BadInteger.into())
         }

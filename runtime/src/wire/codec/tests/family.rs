@@ -25,11 +25,15 @@ pub(super) enum Choice {
     Deep(Box<Choice>),
 }
 
+type Bytes = (u8, i8, bool, char);
+type Small = (u16, i16, u32, i32);
+type Large = (u64, i64, usize, isize);
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Integers {
-    bytes: (u8, i8, bool, char),
-    small: (u16, i16, u32, i32),
-    large: (u64, i64, usize, isize),
+    bytes: Bytes,
+    small: Small,
+    large: Large,
     wide: (u128, i128),
 }
 
@@ -82,7 +86,7 @@ pub(super) fn choice() -> impl Strategy<Value = Choice> {
 }
 
 fn integers() -> impl Strategy<Value = Integers> {
-    any::<(_, _, _, _)>().prop_map(|(bytes, small, large, wide)| Integers {
+    any::<(Bytes, Small, Large, (u128, i128))>().prop_map(|(bytes, small, large, wide)| Integers {
         bytes,
         small,
         large,

@@ -1,0 +1,287 @@
+//! A platform that the library does not support yet: everything compiles, and nothing can be made.
+//!
+//! Types that only a supported platform can make have no values, so that what is done with them needs no answer.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus};
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
+use std::time::Instant;
+
+pub(crate) const SIGINT: i32 = 2;
+pub(crate) const SIGKILL: i32 = 9;
+pub(crate) const SIGTERM: i32 = 15;
+
+fn unsupported<T>() -> io::Result<T> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "multiproc does not support this platform yet",
+    ))
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Never {}
+
+#[derive(Debug)]
+pub(crate) struct OwnedFd(Never);
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BorrowedFd<'a>(Never, std::marker::PhantomData<&'a ()>);
+
+pub(crate) trait AsFd {
+    fn as_fd(&self) -> BorrowedFd<'_>;
+}
+
+impl AsFd for OwnedFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self.0 {}
+    }
+}
+
+impl From<OwnedFd> for ChildStdin {
+    fn from(fd: OwnedFd) -> Self {
+        match fd.0 {}
+    }
+}
+
+impl From<OwnedFd> for ChildStdout {
+    fn from(fd: OwnedFd) -> Self {
+        match fd.0 {}
+    }
+}
+
+impl From<OwnedFd> for ChildStderr {
+    fn from(fd: OwnedFd) -> Self {
+        match fd.0 {}
+    }
+}
+
+pub(crate) fn fd_of_file(_file: File) -> io::Result<OwnedFd> {
+    unsupported()
+}
+
+pub(crate) fn create_memory(_name: &str, _size: u64) -> io::Result<OwnedFd> {
+    unsupported()
+}
+
+pub(crate) fn memory_size(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    match fd.0 {}
+}
+
+pub(crate) fn map_memory(fd: BorrowedFd<'_>, _size: usize) -> io::Result<NonNull<u8>> {
+    match fd.0 {}
+}
+
+/// # Safety
+///
+/// None: it does nothing.
+#[allow(unsafe_code)]
+pub(crate) unsafe fn release_pages(_start: NonNull<u8>, _length: usize) {}
+
+pub(crate) fn mark_alive(fd: BorrowedFd<'_>, _offset: u64) -> io::Result<()> {
+    match fd.0 {}
+}
+
+pub(crate) fn is_marked(fd: BorrowedFd<'_>, _offset: u64) -> io::Result<bool> {
+    match fd.0 {}
+}
+
+pub(crate) fn futex_wait(_word: &AtomicU32, _expected: u32, _deadline: Option<Instant>) -> bool {
+    true
+}
+
+pub(crate) fn futex_wake(_word: &AtomicU32, _count: u32) {}
+
+pub(crate) fn yield_now() {
+    std::thread::yield_now();
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code)]
+pub(crate) enum Acquired {
+    Clean,
+    OwnerDied,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code)]
+pub(crate) enum MutexError {
+    Busy,
+    TimedOut,
+    AlreadyOwned,
+}
+
+#[repr(C)]
+pub(crate) struct RobustMutex(Never);
+
+#[allow(unsafe_code)]
+impl RobustMutex {
+    /// # Safety
+    ///
+    /// None: it does nothing.
+    pub(crate) unsafe fn init(_place: *mut Self) {}
+
+    pub(crate) fn lock(&self) -> Result<Acquired, MutexError> {
+        match self.0 {}
+    }
+
+    pub(crate) fn try_lock(&self) -> Result<Acquired, MutexError> {
+        match self.0 {}
+    }
+
+    pub(crate) fn lock_until(&self, _deadline: Instant) -> Result<Acquired, MutexError> {
+        match self.0 {}
+    }
+
+    /// # Safety
+    ///
+    /// None: there is no mutex.
+    pub(crate) unsafe fn unlock(&self) {
+        match self.0 {}
+    }
+
+    pub(crate) fn owner(&self) -> Option<u32> {
+        match self.0 {}
+    }
+}
+
+#[derive(Debug, Default)]
+#[allow(dead_code)]
+pub(crate) enum ChildStdio {
+    #[default]
+    Inherit,
+    Fd(OwnedFd),
+    Std(std::process::Stdio),
+}
+
+#[derive(Debug)]
+#[allow(dead_code)]
+pub(crate) struct Launch<'a> {
+    pub(crate) programs: Vec<PathBuf>,
+    pub(crate) arguments: Vec<OsString>,
+    pub(crate) environment: Vec<(OsString, OsString)>,
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) fds: &'a [BorrowedFd<'a>],
+    pub(crate) stdio: [ChildStdio; 3],
+    pub(crate) quiet_stdout: bool,
+}
+
+impl Launch<'_> {
+    pub(crate) fn numbers(_fds: &[BorrowedFd<'_>], _stdio: &[ChildStdio; 3]) -> Vec<i32> {
+        Vec::new()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Launched {
+    pub(crate) pid: u32,
+    pub(crate) pipes: [Option<OwnedFd>; 3],
+}
+
+pub(crate) fn launch(_launch: Launch<'_>) -> io::Result<Launched> {
+    unsupported()
+}
+
+pub(crate) fn open_process(_pid: u32) -> io::Result<OwnedFd> {
+    unsupported()
+}
+
+pub(crate) fn open_self() -> io::Result<OwnedFd> {
+    unsupported()
+}
+
+pub(crate) fn wait_ended(process: BorrowedFd<'_>, _deadline: Option<Instant>) -> io::Result<bool> {
+    match process.0 {}
+}
+
+pub(crate) fn reap(child: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
+    match child.0 {}
+}
+
+pub(crate) fn signal_process(process: BorrowedFd<'_>, _signal: i32) -> io::Result<()> {
+    match process.0 {}
+}
+
+pub(crate) fn abandon_child(_pid: u32) {}
+
+pub(crate) fn kill_self(_signal: i32) {}
+
+pub(crate) fn exit_status(_code: i32) -> ExitStatus {
+    ExitStatus::default()
+}
+
+pub(crate) fn status_parts(status: ExitStatus) -> (Option<i32>, Option<i32>, bool) {
+    (status.code(), None, false)
+}
+
+pub(crate) fn signal_name(_signal: i32) -> Option<&'static str> {
+    None
+}
+
+#[derive(Debug)]
+#[allow(dead_code)]
+pub(crate) enum Packet {
+    Message(usize, Vec<OwnedFd>),
+    Empty,
+    Closed,
+}
+
+pub(crate) fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    unsupported()
+}
+
+pub(crate) fn send_packet(
+    socket: BorrowedFd<'_>,
+    _parts: &[IoSlice<'_>],
+    _fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    match socket.0 {}
+}
+
+pub(crate) fn receive_packet(
+    socket: BorrowedFd<'_>,
+    _buffer: &mut [u8],
+    _peek: bool,
+) -> io::Result<Packet> {
+    match socket.0 {}
+}
+
+pub(crate) fn poll_readable(
+    socket: BorrowedFd<'_>,
+    _deadline: Option<Instant>,
+) -> io::Result<bool> {
+    match socket.0 {}
+}
+
+pub(crate) fn thread_id() -> u32 {
+    0
+}
+
+pub(crate) fn set_thread_name(_name: &str) {}
+
+pub(crate) fn at_exit(_function: extern "C" fn()) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn dup_above(fd: BorrowedFd<'_>, _lowest: i32) -> io::Result<OwnedFd> {
+    match fd.0 {}
+}
+
+pub(crate) fn replace_stdout(fd: OwnedFd) -> io::Result<()> {
+    match fd.0 {}
+}
+
+pub(crate) fn fd_number(fd: BorrowedFd<'_>) -> i32 {
+    match fd.0 {}
+}
+
+/// # Safety
+///
+/// None: it does nothing.
+#[allow(unsafe_code)]
+pub(crate) unsafe fn adopt_fd(_number: i32) -> io::Result<OwnedFd> {
+    unsupported()
+}
