@@ -29,7 +29,7 @@ pub struct ArenaStats {
 /// assert_eq!(mp::arena_stats()?.objects, before.objects + 1);
 /// drop(lock);
 /// assert_eq!(mp::arena_stats()?, before);
-/// # mp::Result::Ok(())
+/// # Ok::<(), mp::Error>(())
 /// ```
 ///
 /// # Errors

@@ -51,7 +51,7 @@ use crate::wire;
 /// assert_eq!(a.recv()?, "got 7");
 /// drop(b);
 /// assert!(matches!(a.recv(), Err(mp::RecvError::Closed)));
-/// # mp::Result::Ok(())
+/// # Ok::<(), mp::Error>(())
 /// ```
 pub struct Connection<S, R> {
     socket: OwnedFd,

@@ -213,11 +213,11 @@ thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; LONGEST + 1].into_boxed_slice());
 }
 
+/// A packet and the descriptors that came with it.
+type Raw = (Vec<u8>, Vec<OwnedFd>);
+
 /// The next packet, or a copy of it that leaves it there.
-fn next_packet(
-    socket: BorrowedFd<'_>,
-    peek: bool,
-) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>, RecvError> {
+fn next_packet(socket: BorrowedFd<'_>, peek: bool) -> Result<Option<Raw>, RecvError> {
     BUFFER.with_borrow_mut(|buffer| match sys::receive_packet(socket, buffer, peek) {
         Ok(Packet::Message(length, fds)) => Ok(Some((buffer[..length].to_vec(), fds))),
         Ok(Packet::Empty) => Ok(None),

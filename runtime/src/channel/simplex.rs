@@ -27,7 +27,7 @@ enum Nothing {}
 /// drop(tx);
 /// assert_eq!(rx.recv()?, "tea");
 /// assert!(matches!(rx.recv(), Err(mp::RecvError::Closed)));
-/// # mp::Result::Ok(())
+/// # Ok::<(), mp::Error>(())
 /// ```
 pub fn channel<T>() -> Result<(Sender<T>, Receiver<T>)> {
     let (tx, rx) = pipe()?;

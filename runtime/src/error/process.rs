@@ -60,7 +60,7 @@ pub struct Panic {
     pub(crate) location: Option<String>,
     pub(crate) backtrace: Option<String>,
     pub(crate) thread: Option<String>,
-    pub(crate) subject: Subject,
+    pub(crate) subject: Box<Subject>,
 }
 
 impl Panic {

@@ -78,7 +78,7 @@ impl fmt::Display for StartMethod {
 ///     mp::set_start_method(mp::StartMethod::Spawn),
 ///     Err(mp::Error::StartMethodSet { current: "spawn" })
 /// ));
-/// # mp::Result::Ok(())
+/// # Ok::<(), mp::Error>(())
 /// ```
 pub fn set_start_method(method: StartMethod) -> Result<()> {
     method.check()?;

@@ -122,7 +122,7 @@ pub(super) fn describe_panic(payload: &(dyn std::any::Any + Send), subject: Subj
         location: seen.location,
         backtrace: seen.backtrace,
         thread: std::thread::current().name().map(str::to_owned),
-        subject,
+        subject: Box::new(subject),
     }
 }
 

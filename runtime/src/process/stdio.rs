@@ -19,7 +19,7 @@ use crate::sys::{self, ChildStdio, OwnedFd};
 /// # #[mp::process_fn] fn work() {}
 /// let log = std::fs::File::create("work.log")?;
 /// let process = mp::Builder::new().stdin(mp::Stdio::null()).stdout(log).spawn::<work>(())?;
-/// # mp::Result::Ok(())
+/// # Ok::<(), mp::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Stdio(Kind);

@@ -39,7 +39,7 @@ use crate::wire;
 /// queue.shutdown()?;
 /// assert!(matches!(queue.put("late".to_owned()), Err(mp::TryPutError::Shutdown(item)) if item == "late"));
 /// assert_eq!(queue.into_iter().collect::<Vec<_>>(), ["toast"]);
-/// # mp::Result::Ok(())
+/// # Ok::<(), mp::Error>(())
 /// ```
 #[doc(alias = "SimpleQueue")]
 #[derive(Serialize, Deserialize)]
@@ -210,7 +210,7 @@ impl<T: Serialize> Queue<T> {
             match refused {
                 Refused::Closed => return Err(TryPutError::Shutdown(())),
                 Refused::TimedOut => return Err(TryPutError::Full(())),
-                Refused::Failed(error) => return Err(put_failed(error)),
+                Refused::Failed(error) => return Err(TryPutError::Failed((), error)),
                 Refused::NotNow if matches!(wait, Wait::No) => return Err(TryPutError::Full(())),
                 Refused::NotNow => {}
             }
@@ -270,7 +270,7 @@ impl<T: DeserializeOwned> Queue<T> {
                 Ok(message) => return decode(&message),
                 Err(Refused::Closed) => return Err(TryGetError::Shutdown),
                 Err(Refused::TimedOut) => return Err(TryGetError::Empty),
-                Err(Refused::Failed(error)) => return Err(TryGetError::Failed(error.to_string())),
+                Err(Refused::Failed(error)) => return Err(TryGetError::Failed(error)),
                 Err(Refused::NotNow) if matches!(wait, Wait::No) => return Err(TryGetError::Empty),
                 Err(Refused::NotNow) => {}
             }

@@ -164,7 +164,8 @@ pub(super) enum Refused {
     Closed,
     /// The lock of this end was not free in time.
     TimedOut,
-    Failed(crate::error::Error),
+    /// The shared memory is full.
+    Failed(String),
 }
 
 /// The lock of one end, held.
@@ -276,7 +277,7 @@ impl QueueBody {
         }
         let slot = match self.free_slot(arena, position) {
             Ok(slot) => slot,
-            Err(error) => return Err((Refused::Failed(error), message)),
+            Err(error) => return Err((Refused::Failed(error.to_string()), message)),
         };
         match message {
             Outbound::Inline(bytes) => {

@@ -24,7 +24,7 @@ use crate::sync::{RawGuard, RawLock, deadline_after};
 /// array.lock()?[1] = 20.0;
 /// assert_eq!(array.to_vec()?, [1.0, 20.0, 3.0]);
 /// assert_eq!(array.len(), 3);
-/// # mp::Result::Ok(())
+/// # Ok::<(), mp::Error>(())
 /// ```
 #[derive(Serialize, Deserialize)]
 #[serde(transparent, bound = "")]

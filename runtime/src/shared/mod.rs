@@ -26,7 +26,7 @@ pub use value::{Value, ValueGuard};
 /// let point = mp::Value::new(Point { x: 1.0, y: 2.0 })?;
 /// point.lock()?.x += 1.0;
 /// assert_eq!(point.get()?.x, 2.0);
-/// # mp::Result::Ok(())
+/// # Ok::<(), mp::Error>(())
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot lie in shared memory",

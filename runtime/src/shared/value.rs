@@ -26,7 +26,7 @@ use crate::sync::{RawGuard, RawLock, deadline_after};
 /// *value.lock()? += 1;
 /// assert_eq!(value.update(|n| n * 2)?, 42);
 /// assert_eq!(value.get()?, 42);
-/// # mp::Result::Ok(())
+/// # Ok::<(), mp::Error>(())
 /// ```
 #[derive(Serialize, Deserialize)]
 #[serde(transparent, bound = "")]

@@ -37,7 +37,7 @@ const SET: u32 = 2;
 /// assert!(event.is_set());
 /// event.clear();
 /// assert!(!event.is_set());
-/// # mp::Result::Ok(())
+/// # Ok::<(), mp::Error>(())
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]

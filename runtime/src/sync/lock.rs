@@ -31,7 +31,7 @@ use crate::error::{DeadOwner, LockError, OwnedByTheDead, Result};
 /// assert!(matches!(lock.try_lock(), Err(mp::LockError::WouldBlock)));
 /// drop(guard);
 /// assert!(lock.try_lock().is_ok());
-/// # mp::Result::Ok(())
+/// # Ok::<(), mp::Error>(())
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]

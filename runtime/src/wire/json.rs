@@ -8,9 +8,6 @@ use std::ops::{Deref, DerefMut};
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, Visitor};
 use serde::ser::{self, Serialize, Serializer};
 
-#[cfg(test)]
-mod tests;
-
 /// Carries a value as JSON text inside of the message.
 ///
 /// Values normally travel in a compact format that does not describe itself. Types that ask the data for its shape need
@@ -106,3 +103,6 @@ impl<T: DeserializeOwned> Visitor<'_> for Text<T> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

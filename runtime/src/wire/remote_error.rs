@@ -7,9 +7,6 @@ use std::iter;
 
 use serde::{Deserialize, Serialize};
 
-#[cfg(test)]
-mod tests;
-
 /// An error of another process: what any [`std::error::Error`] turns into with `?`.
 ///
 /// A process function that returns `Result<T, mp::RemoteError>` needs no error type that can be serialized. What travels
@@ -247,3 +244,6 @@ fn report<'a>(f: &mut fmt::Formatter<'_>, mut chain: impl Iterator<Item = &'a st
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,11 @@
 //! the type of the visitor. That type is private to serde, so serde is asked for it: [`Probe`] is a deserializer that
 //! does nothing but report which visitor a `Vec<u8>` brings. (To compare only the visitor's value would be sound, but
 //! would bypass the visitors of other crates that build a `Vec<u8>` in their own way, or up to a limit.)
+//!
+//! # Safety
+//!
+//! Equal ids of `typeid` mean equal types but for their lifetimes, which it erases. It is compared here with slices and
+//! `Vec`s of [`Bulk`] types only, which have no lifetimes inside; then, and only then, the type is changed to what it is.
 
 #![allow(unsafe_code)]
 
@@ -18,10 +23,13 @@ use bytemuck::Pod;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
+/// Whether this target keeps numbers in little-endian order.
+pub(super) const LITTLE_ENDIAN: bool = 1_u16.to_le() == 1;
+
 /// Elements whose memory is their encoding; their types have no lifetimes.
 trait Bulk: Pod + Deserialize<'static> {
     /// Whether that holds on this target: the format writes floats in little-endian order.
-    const HOLDS: bool = cfg!(target_endian = "little") || size_of::<Self>() == 1;
+    const HOLDS: bool = LITTLE_ENDIAN || size_of::<Self>() == 1;
 }
 
 impl Bulk for u8 {}

@@ -10,6 +10,9 @@ macro_rules! varint {
         /// Writes `value`; the shortest form is the only one.
         #[inline]
         pub(super) fn $write<S: Sink>(sink: &mut S, mut value: $type) -> Result<(), CodecError> {
+            if value < 0x80 {
+                return sink.write(&[value as u8]);
+            }
             let mut bytes = [0_u8; $longest];
             let mut length = 0;
             for byte in &mut bytes {
@@ -27,6 +30,12 @@ macro_rules! varint {
         /// Takes an integer from the front of `bytes`.
         #[inline]
         pub(super) fn $read(bytes: &mut &[u8]) -> Result<$type, CodecError> {
+            if let Some((&byte, rest)) = bytes.split_first()
+                && byte < 0x80
+            {
+                *bytes = rest;
+                return Ok(byte.into());
+            }
             let mut value = 0;
             for (index, &byte) in bytes.iter().take($longest).enumerate() {
                 let shift = 7 * index as u32;

@@ -42,9 +42,11 @@ fn blocks_are_written_at_once_at_any_depth() {
     assert_eq!(writes(&vec![1_i8; 1000]), 2);
 }
 
-#[cfg(target_endian = "little")]
 #[test]
 fn floats_are_written_at_once() {
+    if !bulk::LITTLE_ENDIAN {
+        return;
+    }
     assert_eq!(writes(&vec![1.0_f32; 1000]), 2);
     assert_eq!(writes(&(1_u8, Some(&[1.0_f64; 1000][..]))), 4);
     assert_eq!(writes(&Choice::Two(1, vec![0.5; 1000])), 4);
@@ -83,9 +85,8 @@ fn vecs_are_read_as_blocks() {
     assert_eq!(block_size::<Vec<i8>>(), Some(1));
     assert_eq!(block_size::<Box<[u8]>>(), Some(1));
     assert_eq!(block_size::<Cow<'static, [u8]>>(), Some(1));
-    let floats = cfg!(target_endian = "little");
-    assert_eq!(block_size::<Vec<f32>>(), floats.then_some(4));
-    assert_eq!(block_size::<Box<[f64]>>(), floats.then_some(8));
+    assert_eq!(block_size::<Vec<f32>>(), bulk::LITTLE_ENDIAN.then_some(4));
+    assert_eq!(block_size::<Box<[f64]>>(), bulk::LITTLE_ENDIAN.then_some(8));
 
     assert_eq!(block_size::<Vec<bool>>(), None);
     assert_eq!(block_size::<Vec<u32>>(), None);
