@@ -3,7 +3,8 @@
 //!
 //! `cargo run --release -p multiproc-benches --bin start [MEGABYTES …]`, by default 10 and 4096.
 //!
-//! The two are measured in turns; the figures are medians over all rounds, with the quartiles.
+//! The two are measured in turns; the figures are medians over all rounds, with the quartiles. The bare child is started by
+//! calls of the C library, which are `unsafe`.
 
 #![allow(unsafe_code)]
 

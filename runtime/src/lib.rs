@@ -68,7 +68,6 @@ mod process;
 mod queue;
 mod registry;
 mod shared;
-mod spawn;
 mod sync;
 mod sys;
 mod wire;

@@ -21,12 +21,14 @@ const FLOORS: [&[&str]; 7] = [
 const ROOF: [&str; 2] = ["runtime/src/lib.rs", "runtime/src/private.rs"];
 
 /// The places that need `unsafe`. A new one is an entry here, which its review has to accept.
-const UNSAFE_PLACES: [&str; 7] = [
+const UNSAFE_PLACES: [&str; 9] = [
+    "benches/",
     "runtime/src/sys/",
     "runtime/src/arena/",
     "runtime/src/sync/",
     "runtime/src/shared/",
     "runtime/src/queue/",
+    "runtime/src/channel/packet.rs",
     "runtime/src/wire/codec/",
     "runtime/src/process/",
 ];

@@ -9,8 +9,6 @@
 //! | `VALUE`, `BYTES` | the message |
 //! | `VALUE \| PARCEL`, `BYTES \| PARCEL` | the place of the message's parcel |
 
-#![allow(unsafe_code)]
-
 mod packet;
 mod simplex;
 #[cfg(test)]

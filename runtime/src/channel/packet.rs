@@ -1,4 +1,10 @@
 //! Messages as packets, and as parcels that packets name.
+//!
+//! # Safety
+//!
+//! A parcel is reached by its place only after it was found in its pipe's list, under the arena's lock (A5).
+
+#![allow(unsafe_code)]
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};

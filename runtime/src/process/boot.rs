@@ -1,4 +1,9 @@
 //! The first thing that happens in a program: is it a child with an order?
+//!
+//! # Safety
+//!
+//! Two things are sound only at the beginning of a process, before other threads look: to take the mark out of the
+//! environment, and to adopt the descriptors that it names.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;

@@ -1,4 +1,8 @@
 //! A child process, seen from its parent.
+//!
+//! # Safety
+//!
+//! One thing is `unsafe`: to bury a process, which must have ended. Its descriptor tells.
 
 use std::fmt;
 use std::io;

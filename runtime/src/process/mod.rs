@@ -16,6 +16,7 @@ mod child;
 mod exit;
 mod method;
 mod outcome;
+mod spawn_macro;
 mod start;
 mod stdio;
 #[cfg(test)]

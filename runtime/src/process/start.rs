@@ -1,4 +1,8 @@
 //! Starting a child.
+//!
+//! # Safety
+//!
+//! One thing is `unsafe`: to bury the record of a process that was not started.
 
 use std::ffi::OsString;
 use std::io;

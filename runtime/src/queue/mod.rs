@@ -1,7 +1,15 @@
 //! Queues.
+//!
+//! [`ring`] is the memory of a queue, [`ends`] what is done with it, and this is the public face.
+//!
+//! # Safety
+//!
+//! A slot belongs to the holder of the tail lock while its word says that it is free, and to the holder of the head lock
+//! otherwise. Blocks cite the arena's invariants (A1–A6).
 
 #![allow(unsafe_code)]
 
+mod ends;
 mod ring;
 #[cfg(test)]
 mod tests;
@@ -12,7 +20,8 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use self::ring::{INLINE, Inbound, Outbound, QueueBody, Refused};
+use self::ends::{Inbound, Outbound, QueueBody, Refused};
+use self::ring::INLINE;
 use crate::arena::{Handle, Parcel};
 use crate::error::{Error, Result, TryGetError, TryPutError};
 use crate::sync::{Patience, deadline_after};

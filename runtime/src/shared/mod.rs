@@ -1,4 +1,9 @@
 //! Values in shared memory.
+//!
+//! # Safety
+//!
+//! Shared data is plain ([`Shareable`]) and is touched only by the thread that owns its lock; references to it borrow the
+//! guard. Blocks cite the arena's invariants (A1–A6).
 
 #![allow(unsafe_code)]
 

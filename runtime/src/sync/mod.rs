@@ -2,6 +2,11 @@
 //!
 //! Every one is a few words in the tree's shared memory. Nobody calls the system unless somebody has to sleep, and no
 //! death of an owner or waiter leaves anybody waiting.
+//!
+//! # Safety
+//!
+//! Bodies of objects are made in place, of atomics and robust mutexes; a mutex is released by the guard that its owner has,
+//! on the owner's thread. Blocks cite the arena's invariants (A1–A6).
 
 #![allow(unsafe_code)]
 

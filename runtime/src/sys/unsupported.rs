@@ -1,6 +1,7 @@
 //! A platform that the library does not support yet: everything compiles, and nothing can be made.
 //!
-//! Types that only a supported platform can make have no values, so that what is done with them needs no answer.
+//! Types that only a supported platform can make have no values, so that what is done with them needs no answer. Some
+//! functions are `unsafe` because the contract says so; none does anything.
 
 use std::ffi::OsString;
 use std::fs::File;

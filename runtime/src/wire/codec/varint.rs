@@ -30,12 +30,6 @@ macro_rules! varint {
         /// Takes an integer from the front of `bytes`.
         #[inline]
         pub(super) fn $read(bytes: &mut &[u8]) -> Result<$type, CodecError> {
-            if let Some((&byte, rest)) = bytes.split_first()
-                && byte < 0x80
-            {
-                *bytes = rest;
-                return Ok(byte.into());
-            }
             let mut value = 0;
             for (index, &byte) in bytes.iter().take($longest).enumerate() {
                 let shift = 7 * index as u32;
