@@ -61,6 +61,8 @@ pub(super) fn reap_detached() {
     for child in detached {
         let _ = child.wait_until(Some(Instant::now()));
     }
+    // One that ended while it was being detached may have come into the list too late to be taken out.
+    lock(&DETACHED).retain(|child| child.ended.get().is_none());
 }
 
 /// What is known of a child at its start.

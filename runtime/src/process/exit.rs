@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{child, tree};
@@ -23,12 +24,19 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(super) fn prepare() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
+        OWNER.store(std::process::id(), Ordering::Relaxed);
         // Where it fails, children of this process are not joined at its exit; they can be joined by hand.
         let _ = sys::at_exit(finish);
     });
 }
 
+/// The process whose children these are: a copy of it, made by a `fork` that this library knows nothing of, has none.
+static OWNER: AtomicU32 = AtomicU32::new(0);
+
 extern "C" fn finish() {
+    if std::process::id() != OWNER.load(Ordering::Relaxed) {
+        return;
+    }
     let (daemons, others): (Vec<_>, Vec<_>) = child::children()
         .into_iter()
         .partition(|child| child.daemon);

@@ -371,8 +371,13 @@ impl QueueBody {
         let ring = self.ring_of_head(arena, position);
         let slot = arena.word(slot(arena, ring, position));
         let word = Word::unpack(slot.load(Ordering::Acquire));
-        if word.is_of(position) && (word.kind == MOVED || word.kind == FREE) {
+        if word.is_of(position) && word.kind == MOVED {
             slot.store(Word::new(FREE, position, 0).pack(), Ordering::Release);
+        }
+        // Once it was free, the tail may have come round to it.
+        let next_lap = position + ring_at(arena, ring).slots.load(Ordering::Relaxed);
+        let taken = word.is_of(position) && matches!(word.kind, MOVED | FREE);
+        if taken || word.is_of(next_lap) {
             self.head_end.head.store(position + 1, Ordering::Release);
             self.room.notify();
         }
@@ -400,20 +405,23 @@ fn destroy(arena: &'static Arena, body: Offset) {
                 };
             }
         }
+        let last = ring.end.load(Ordering::Relaxed) == 0;
+        let next = if last {
+            0
+        } else {
+            ring.next.load(Ordering::Relaxed)
+        };
         let mut tx = arena.begin();
-        tx.set(
-            &queue.head_end.ring,
-            if ring.end.load(Ordering::Relaxed) == 0 {
-                0
-            } else {
-                ring.next.load(Ordering::Relaxed)
-            },
-        );
+        tx.set(&queue.head_end.ring, next);
+        // A ring in use is still called spare if whoever put it to use died then.
+        if queue.spare.load(Ordering::Relaxed) == place.0 {
+            tx.set(&queue.spare, 0);
+        }
         tx.free(place, false);
         tx.commit();
     }
     let spare = Offset(queue.spare.load(Ordering::Relaxed));
-    if !spare.is_none() && spare.0 != queue.tail_ring.load(Ordering::Relaxed) {
+    if !spare.is_none() {
         let mut tx = arena.begin();
         tx.set(&queue.spare, 0);
         tx.free(spare, false);
