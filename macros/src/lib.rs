@@ -88,10 +88,10 @@ pub fn process_fn(options: TokenStream, item: TokenStream) -> TokenStream {
 /// # Examples
 ///
 /// ```ignore
-/// #[mp::main(start_method = "forkserver")]
+/// #[mp::main(start_method = "spawn")]
 /// #[tokio::main]
 /// async fn main() -> mp::Result<()> {
-///     println!("{}", mp::spawn!(square, 7)?.await?);
+///     println!("{}", mp::spawn!(square, 7)?.join()?);
 ///     Ok(())
 /// }
 /// ```
@@ -131,7 +131,7 @@ pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
 /// #[mp::test]
 /// #[tokio::test]
 /// async fn squares_later() -> mp::Result<()> {
-///     assert_eq!(mp::spawn!(square, 7)?.await?, 49);
+///     assert_eq!(mp::spawn!(square, 7)?.join()?, 49);
 ///     Ok(())
 /// }
 /// ```

@@ -91,3 +91,8 @@ pub use registry::{Function, ProcessFn, functions};
 pub use shared::{Array, ArrayGuard, Shareable, Value, ValueGuard};
 pub use sync::{Event, Lock, LockGuard};
 pub use wire::{Json, RemoteError};
+
+/// The program in the README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
