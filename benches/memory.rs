@@ -89,6 +89,12 @@ fn time(work: impl FnOnce() -> mp::Result<()>) -> mp::Result<f64> {
     Ok(begin.elapsed().as_secs_f64())
 }
 
+/// Checks what came out.
+fn same<T: PartialEq + std::fmt::Debug>(is: T, should_be: T) -> mp::Result<()> {
+    assert_eq!(is, should_be);
+    Ok(())
+}
+
 fn locks() -> mp::Result<()> {
     const COUNT: u64 = 1_000_000;
     let (value, mutex) = (mp::Value::new(0_u64)?, Mutex::new(0_u64));
@@ -160,9 +166,7 @@ fn queues() -> mp::Result<()> {
         let producer = mp::spawn!(produce, queue.clone(), COUNT)?;
         let first = queue.get()?;
         assert_eq!(first, 0);
-        rounds.push(time(|| {
-            (1..COUNT).try_for_each(|n| Ok(assert_eq!(queue.get()?, n)))
-        })?);
+        rounds.push(time(|| (1..COUNT).try_for_each(|n| same(queue.get()?, n)))?);
         producer.join()??;
     }
     report("Queue 1 to 1, u64", COUNT, rounds, None);
@@ -173,7 +177,7 @@ fn queues() -> mp::Result<()> {
             (0..COUNT).for_each(|n| tx.send(n).expect("it is received"))
         });
         rounds.push(time(|| {
-            (0..COUNT).try_for_each(|n| Ok(assert_eq!(rx.recv().expect("it is sent"), n)))
+            (0..COUNT).try_for_each(|n| same(rx.recv().expect("it is sent"), n))
         })?);
         producer.join().expect("it does not panic");
     }
@@ -190,7 +194,7 @@ fn queues() -> mp::Result<()> {
             let producer = mp::spawn!(produce_bytes, queue.clone(), count, length)?;
             queue.get()?;
             rounds.push(time(|| {
-                (1..count).try_for_each(|_| Ok(assert_eq!(queue.get()?.len(), length)))
+                (1..count).try_for_each(|_| same(queue.get()?.len(), length))
             })?);
             producer.join()??;
         }
@@ -213,7 +217,7 @@ fn ping_pong() -> mp::Result<()> {
         rounds.push(time(|| {
             (0..COUNT).try_for_each(|n| {
                 requests.put(n)?;
-                Ok(assert_eq!(replies.get()?, n))
+                same(replies.get()?, n)
             })
         })?);
     }

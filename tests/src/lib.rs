@@ -1,1 +1,8 @@
 //! Helpers that several test files share.
+
+#![allow(missing_docs, reason = "each says what it is where that is not plain")]
+
+pub mod leaks;
+pub mod processes;
+pub mod program;
+pub mod watchdog;

@@ -61,7 +61,7 @@ impl Arena {
             return;
         }
         self.with_undertaker(|| {
-            for place in self.withdrawn_orphans() {
+            while let Some(place) = self.withdraw_orphan() {
                 // SAFETY: the process has ended, or will find its order withdrawn; only undertakers free orphans.
                 unsafe {
                     self.bury_process(place);
@@ -74,12 +74,10 @@ impl Arena {
         });
     }
 
-    /// The orphans whose processes have ended. Those that have not begun yet are kept from beginning.
-    fn withdrawn_orphans(&self) -> Vec<Offset> {
+    /// An orphan whose process has ended. One that has not begun yet is kept from beginning.
+    fn withdraw_orphan(&self) -> Option<Offset> {
         let mut tx = self.begin();
-        let root = self.root();
-        let mut ended: Vec<Offset> = tx.nodes(&root.records).collect();
-        ended.retain(|place| {
+        let place = tx.nodes(&self.root().records).find(|place| {
             // SAFETY: in the list, and the transaction keeps it there.
             let record = unsafe { self.record(*place) };
             let first = record.depth.load(Ordering::Relaxed) == 0;
@@ -87,16 +85,14 @@ impl Arena {
                 && !first
                 && *place != self.my_offset()
                 && !sys::is_marked(self.fd(), place.0).unwrap_or(true)
-        });
-        for place in &ended {
-            // SAFETY: as above.
-            tx.set(
-                unsafe { &self.record(*place).stage },
-                Stage::Withdrawn as u64,
-            );
-        }
+        })?;
+        // SAFETY: as above.
+        tx.set(
+            unsafe { &self.record(place).stage },
+            Stage::Withdrawn as u64,
+        );
         tx.commit();
-        ended
+        Some(place)
     }
 
     fn with_undertaker(&'static self, work: impl FnOnce()) {

@@ -19,6 +19,13 @@ use crate::error::Result;
 /// The type is `repr(C)` and made of atomics, locks and cells that these guard, so that processes may share it (A2).
 pub(crate) unsafe trait Body: 'static {
     const KIND: Kind;
+
+    /// Whether this process still uses the object though it has no handle of it any more: a guard of its lock was
+    /// forgotten ([`std::mem::forget`]), so that the C library and the kernel know the lock. Then the object stays for as
+    /// long as the process lives.
+    fn is_pinned(&self, _arena: &Arena) -> bool {
+        false
+    }
 }
 
 /// A reference to an object with body `B`, made for the types `T`. Clones share one hold.
@@ -28,11 +35,19 @@ pub(crate) struct Handle<B, T> {
 }
 
 /// The hold of this process on an object.
-pub(super) struct Held {
+pub(crate) struct Held {
     arena: &'static Arena,
     object: Offset,
     serial: u64,
     hold: Offset,
+    is_pinned: fn(&Arena, object: Offset) -> bool,
+}
+
+impl Held {
+    /// Where the object is.
+    pub(super) fn place(&self) -> Offset {
+        self.object
+    }
 }
 
 /// A process's hold on an object, in the list of the process's record.
@@ -82,6 +97,7 @@ impl<B: Body, T> Handle<B, T> {
                 object,
                 serial,
                 hold,
+                is_pinned: is_pinned::<B>,
             },
         ))
     }
@@ -131,6 +147,7 @@ impl<B: Body, T> Handle<B, T> {
                 object,
                 serial,
                 hold,
+                is_pinned: is_pinned::<B>,
             },
         ))
     }
@@ -166,6 +183,11 @@ impl<B: Body, T> Handle<B, T> {
     }
 }
 
+fn is_pinned<B: Body>(arena: &Arena, object: Offset) -> bool {
+    // SAFETY: called for an object with such a body, before its hold is given up (A4).
+    unsafe { arena.at::<B>(object.plus(HEADER)) }.is_pinned(arena)
+}
+
 impl Arena {
     fn held(&self) -> MutexGuard<'_, HashMap<Offset, Weak<Held>>> {
         self.held
@@ -185,6 +207,9 @@ impl Drop for Held {
             held.remove(&self.object);
         }
         drop(held);
+        if (self.is_pinned)(self.arena, self.object) {
+            return;
+        }
         let mut tx = self.arena.begin();
         tx.drop_hold(self.hold);
         tx.commit();
@@ -230,7 +255,7 @@ impl<B, T> Clone for Handle<B, T> {
 impl<B: Body, T> Serialize for Handle<B, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let Held { object, serial, .. } = *self.held;
-        if !Outgoing::refer(object) {
+        if !Outgoing::refer(&self.held) {
             return Err(ser::Error::custom(format_args!(
                 "{} can be sent only inside its tree of processes: as an argument, a return value, or through a queue or \
                  connection",

@@ -133,9 +133,9 @@ pub(crate) fn arena() -> Result<&'static Arena> {
             error,
         )
     })?;
-    let arena = ARENA.get_or_init(|| arena);
+    // Before anybody else can see it.
     arena.register_first_process()?;
-    Ok(arena)
+    Ok(ARENA.get_or_init(|| arena))
 }
 
 /// Makes the arena behind `fd` this process's own. At most once, before any other use.

@@ -1,7 +1,9 @@
 //! Parcels: messages in the arena.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::handle::Held;
 use super::{Arena, Links, Offset, Tx};
 use crate::error::Result;
 
@@ -29,7 +31,7 @@ pub(crate) struct Parcel {
 
 impl Parcel {
     /// Makes a parcel of this process with these bytes, which keeps these objects alive.
-    pub(crate) fn new(arena: &'static Arena, bytes: &[u8], objects: &[Offset]) -> Result<Self> {
+    pub(crate) fn new(arena: &'static Arena, bytes: &[u8], objects: &[Arc<Held>]) -> Result<Self> {
         let mut tx = arena.begin();
         let place = tx.allocate(HEADER + 8 * objects.len() as u64 + bytes.len() as u64)?;
         let header = arena.parcel(place);
@@ -39,11 +41,10 @@ impl Parcel {
         tx.link(&arena.me().parcels, place);
         tx.commit();
         let mut parcel = Self { arena, place };
-        // The caller's handles keep the objects alive meanwhile.
         for (index, object) in (0..).zip(objects) {
             let mut tx = arena.begin();
-            tx.set(arena.word(place.plus(HEADER + 8 * index)), object.0);
-            tx.refer(*object);
+            tx.set(arena.word(place.plus(HEADER + 8 * index)), object.place().0);
+            tx.refer(object.place());
             tx.set(&header.objects, index + 1);
             tx.commit();
         }

@@ -4,8 +4,9 @@
 //! for one encoding or decoding. Nested ones (an `impl Serialize` that itself puts into a queue) have their own.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
-use super::Offset;
+use super::handle::Held;
 use crate::sys::{self, BorrowedFd, OwnedFd};
 
 thread_local! {
@@ -14,10 +15,10 @@ thread_local! {
 }
 
 /// What the message being encoded on this thread will carry.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Outgoing {
-    /// The objects that handles in the message name.
-    pub(crate) objects: Vec<Offset>,
+    /// The objects that handles in the message name, kept alive until the message does it.
+    pub(crate) objects: Vec<Arc<Held>>,
     /// Duplicates of the descriptors in the message.
     pub(crate) fds: Vec<OwnedFd>,
     carries_fds: bool,
@@ -38,10 +39,10 @@ impl Outgoing {
     }
 
     /// Notes that the message names an object. `false` when no message is being encoded.
-    pub(super) fn refer(object: Offset) -> bool {
+    pub(super) fn refer(object: &Arc<Held>) -> bool {
         OUTGOING.with_borrow_mut(|outgoing| match outgoing {
             Some(outgoing) => {
-                outgoing.objects.push(object);
+                outgoing.objects.push(Arc::clone(object));
                 true
             }
             None => false,

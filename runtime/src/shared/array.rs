@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Shareable;
-use crate::arena::{Body, Handle, Kind};
+use crate::arena::{Arena, Body, Handle, Kind};
 use crate::error::{DeadOwner, Error, LockError, OwnedByTheDead, Result};
 use crate::sync::{RawGuard, RawLock, deadline_after};
 
@@ -41,6 +41,10 @@ struct ArrayBody<T> {
 // SAFETY: `repr(C)`; the length is written before the array is shared, the items are touched only under the lock.
 unsafe impl<T: Shareable> Body for ArrayBody<T> {
     const KIND: Kind = Kind::Array;
+
+    fn is_pinned(&self, arena: &Arena) -> bool {
+        self.lock.is_owned_here(arena)
+    }
 }
 
 type ArrayResult<'a, T, R> = Result<R, LockError<ArrayGuard<'a, T>>>;

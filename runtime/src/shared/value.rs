@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Shareable;
-use crate::arena::{Body, Handle, Kind};
+use crate::arena::{Arena, Body, Handle, Kind};
 use crate::error::{DeadOwner, LockError, OwnedByTheDead, Result};
 use crate::sync::{RawGuard, RawLock, deadline_after};
 
@@ -41,6 +41,10 @@ struct ValueBody<T> {
 // SAFETY: `repr(C)`; the data is touched only under the lock.
 unsafe impl<T: Shareable> Body for ValueBody<T> {
     const KIND: Kind = Kind::Value;
+
+    fn is_pinned(&self, arena: &Arena) -> bool {
+        self.lock.is_owned_here(arena)
+    }
 }
 
 /// What a lock operation on a [`Value`] gives.

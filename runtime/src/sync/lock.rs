@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::raw::{RawGuard, RawLock};
 use super::wait::deadline_after;
-use crate::arena::{Body, Handle, Kind};
+use crate::arena::{Arena, Body, Handle, Kind};
 use crate::error::{DeadOwner, LockError, OwnedByTheDead, Result};
 
 /// A lock that processes share.
@@ -40,6 +40,10 @@ pub struct Lock(Handle<RawLock, ()>);
 // SAFETY: `repr(C)`; a robust mutex, atomics, and a place that is written before the lock is shared.
 unsafe impl Body for RawLock {
     const KIND: Kind = Kind::Lock;
+
+    fn is_pinned(&self, arena: &Arena) -> bool {
+        self.is_owned_here(arena)
+    }
 }
 
 /// A [`Lock`] that this thread owns, and that is released when this is dropped.

@@ -150,6 +150,12 @@ impl RawLock {
         }
     }
 
+    /// Whether a thread of this process owns the lock.
+    pub(crate) fn is_owned_here(&self, arena: &Arena) -> bool {
+        self.mutex.owner().is_some()
+            && self.owner.load(Ordering::Relaxed) == arena.me().serial.load(Ordering::Relaxed)
+    }
+
     #[cold]
     fn dead_owner(&self, arena: &'static Arena) -> Box<DeadOwner> {
         let serial = self.owner.load(Ordering::Relaxed);

@@ -101,7 +101,8 @@ pub(crate) fn receive_packet(
         match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags) {
             Err(Errno::INTR) => continue,
             Err(Errno::AGAIN) => return Ok(Packet::Empty),
-            Err(Errno::CONNRESET) => return Ok(Packet::Closed),
+            // The peer is gone and left messages unread, which is told once; what it sent is still there.
+            Err(Errno::CONNRESET) => continue,
             other => break other?,
         }
     };

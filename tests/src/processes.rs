@@ -1,0 +1,140 @@
+//! What `/proc` tells of processes.
+
+use std::fs;
+use std::process;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::watchdog::LIMIT;
+
+/// A line of `/proc/*/stat`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub pid: u32,
+    pub name: String,
+    pub zombie: bool,
+    pub parent: u32,
+    pub group: u32,
+}
+
+impl Entry {
+    fn parse(line: &str) -> Option<Self> {
+        let (head, tail) = line.rsplit_once(") ")?;
+        let (pid, name) = head.split_once(" (")?;
+        let fields: Vec<_> = tail.split(' ').collect();
+        Some(Self {
+            pid: pid.parse().ok()?,
+            name: name.to_owned(),
+            zombie: ["Z", "X"].contains(fields.first()?),
+            parent: fields.get(1)?.parse().ok()?,
+            group: fields.get(2)?.parse().ok()?,
+        })
+    }
+}
+
+fn all() -> impl Iterator<Item = Entry> {
+    let entries = fs::read_dir("/proc").expect("listing /proc").flatten();
+    // A process may end between its listing and the reading.
+    entries.filter_map(|entry| Entry::parse(&fs::read_to_string(entry.path().join("stat")).ok()?))
+}
+
+/// The children of this process, zombies included.
+///
+/// Not every kernel has `/proc/self/task/*/children`.
+pub fn children() -> Vec<Entry> {
+    all()
+        .filter(|entry| entry.parent == process::id())
+        .collect()
+}
+
+/// The processes of a group that have not ended yet.
+pub fn group(group: u32) -> Vec<Entry> {
+    all()
+        .filter(|entry| entry.group == group && !entry.zombie)
+        .collect()
+}
+
+/// What is open in this process, but for what the look at it opens.
+pub fn descriptors() -> Vec<String> {
+    let links = fs::read_dir("/proc/self/fd")
+        .expect("listing descriptors")
+        .flatten();
+    let mut open: Vec<String> = links
+        .filter_map(|link| {
+            let target = fs::read_link(link.path()).ok()?;
+            Some(format!(
+                "{} -> {}",
+                link.file_name().display(),
+                target.display()
+            ))
+        })
+        .filter(|link| !(link.contains("/proc/") && link.ends_with("/fd")))
+        .collect();
+    open.sort_by_key(|link| {
+        link.split(' ')
+            .next()
+            .and_then(|number| number.parse::<u32>().ok())
+    });
+    open
+}
+
+/// A process that is watched from outside, of whatever tree.
+pub struct Watched(OwnedFd, u32);
+
+impl Watched {
+    /// Begins to watch a process that has not been waited for yet.
+    pub fn new(pid: u32) -> Self {
+        let id = Pid::from_raw(pid.cast_signed()).expect("0 is no process");
+        Self(
+            pidfd_open(id, PidfdFlags::empty()).expect("the process is there"),
+            pid,
+        )
+    }
+
+    /// Whether the process has ended.
+    pub fn has_ended(&self) -> bool {
+        is_readable(&self.0, Duration::ZERO)
+    }
+
+    /// Waits until the process has ended; fails if it does not.
+    #[track_caller]
+    pub fn ends(&self) {
+        assert!(
+            is_readable(&self.0, LIMIT),
+            "process {} does not end",
+            self.1
+        );
+    }
+}
+
+/// Waits until `fd` is readable, or its peer gone, for at most `timeout`.
+pub fn is_readable(fd: impl AsFd, timeout: Duration) -> bool {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now()))
+            .expect("a short time");
+        match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&left)) {
+            Err(Errno::INTR) => continue,
+            result => return result.expect("polling") > 0,
+        }
+    }
+}
+
+/// Looks again and again until there is what is looked for; `None` if that does not happen.
+///
+/// For what nobody tells of: a process that is no child is gone, somebody else's file is removed.
+pub fn eventually<T>(look: impl Fn() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let found = look();
+        if found.is_some() || Instant::now() > deadline {
+            return found;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
