@@ -228,7 +228,7 @@ impl Tx<'_> {
 
     /// Gives up a hold and its reference.
     pub(super) fn drop_hold(&mut self, hold: Offset) {
-        let object = Offset(self.arena.hold_at(hold).object.load(Ordering::Relaxed));
+        let object = self.arena.object_of_hold(hold);
         self.unlink(hold);
         self.free(hold, false);
         self.release(object);
@@ -236,6 +236,11 @@ impl Tx<'_> {
 }
 
 impl Arena {
+    /// The object that a hold is on.
+    pub(super) fn object_of_hold(&self, hold: Offset) -> Offset {
+        Offset(self.hold_at(hold).object.load(Ordering::Relaxed))
+    }
+
     fn hold_at(&self, place: Offset) -> &Hold {
         // SAFETY: three words anywhere in the arena are a valid hold; `at` checks the bounds (A1, A2).
         unsafe { self.at(place) }

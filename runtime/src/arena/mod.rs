@@ -59,7 +59,7 @@ pub(crate) use child_record::ChildRecord;
 pub(crate) use handle::{Body, Handle};
 pub(crate) use journal::Tx;
 pub(crate) use list::Links;
-pub(crate) use object::{Destroyer, Kind};
+pub(crate) use object::{Care, Kind};
 pub(crate) use parcel::Parcel;
 pub(crate) use record::{MAX_DEPTH, Record, Stage};
 pub(crate) use root::Root;

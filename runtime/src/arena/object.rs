@@ -42,15 +42,18 @@ impl Kind {
     }
 }
 
-/// Gives back what objects of a kind hold besides their own block, before they are freed.
-///
-/// `destroy` may be called again for the same object, when the process that called it first died in the middle.
-pub(crate) struct Destroyer {
+/// What the undertaker does for objects of a kind.
+pub(crate) struct Care {
     pub(crate) kind: Kind,
-    pub(crate) destroy: fn(&'static Arena, body: Offset),
+    /// Wakes all who sleep at an object that a process had when it died: it may have died between a change and the wake-up
+    /// that belongs to it. Who is woken in vain looks again and sleeps on.
+    pub(crate) knock: fn(&'static Arena, body: Offset),
+    /// Gives back what an object holds besides its own block, before it is freed. It may be called again for the same
+    /// object, when the process that called it first died in the middle.
+    pub(crate) destroy: Option<fn(&'static Arena, body: Offset)>,
 }
 
-inventory::collect!(Destroyer);
+inventory::collect!(Care);
 
 /// What precedes an object's body.
 #[repr(C)]
@@ -142,8 +145,8 @@ impl Arena {
         if object.is_none() {
             return;
         }
-        if let Some(destroyer) = self.destroyer(object) {
-            (destroyer.destroy)(self, object.plus(HEADER));
+        if let Some(destroy) = self.care(object).and_then(|care| care.destroy) {
+            destroy(self, object.plus(HEADER));
         }
         let mut tx = self.begin();
         tx.unlink(object);
@@ -151,11 +154,18 @@ impl Arena {
         tx.commit();
     }
 
-    fn destroyer(&self, object: Offset) -> Option<&'static Destroyer> {
+    /// Wakes all who sleep at an object.
+    pub(super) fn knock(&'static self, object: Offset) {
+        if let Some(care) = self.care(object) {
+            (care.knock)(self, object.plus(HEADER));
+        }
+    }
+
+    fn care(&self, object: Offset) -> Option<&'static Care> {
         let kind = self.header(object).kind.load(Ordering::Acquire) >> 48;
-        inventory::iter::<Destroyer>
+        inventory::iter::<Care>
             .into_iter()
-            .find(|destroyer| destroyer.kind as u64 == kind)
+            .find(|care| care.kind as u64 == kind)
     }
 }
 
@@ -187,7 +197,11 @@ impl Tx<'_> {
             return;
         }
         self.set(&header.serial, 0);
-        if self.arena.destroyer(object).is_some() {
+        if self
+            .arena
+            .care(object)
+            .is_some_and(|care| care.destroy.is_some())
+        {
             self.link(&self.arena.root().dead, object);
         } else {
             self.free_object(object);

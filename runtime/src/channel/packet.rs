@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::sync::atomic::AtomicU64;
 
-use crate::arena::{Arena, Body, Destroyer, Handle, Kind, Offset, Outgoing, Parcel};
+use crate::arena::{Arena, Body, Care, Handle, Kind, Offset, Outgoing, Parcel};
 use crate::error::{Error, RecvError, Result};
 use crate::sys::{self, AsFd, BorrowedFd, OwnedFd, Packet};
 
@@ -39,7 +39,8 @@ unsafe impl Body for PipeBody {
     const KIND: Kind = Kind::Pipe;
 }
 
-inventory::submit! { Destroyer { kind: Kind::Pipe, destroy } }
+// Nobody sleeps at a pipe's object: the kernel wakes who waits for a message.
+inventory::submit! { Care { kind: Kind::Pipe, knock: |_, _| {}, destroy: Some(destroy) } }
 
 pub(super) fn new_pipe() -> Result<Handle<PipeBody, ()>> {
     // SAFETY: the closure writes the whole body.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::ring::{FREE, IN_SLOT, INLINE, MOVED, PARCEL, Word, ring_at, slot, slots_of};
-use crate::arena::{Arena, Body, Destroyer, Kind, Offset, Parcel};
+use crate::arena::{Arena, Body, Care, Kind, Offset, Parcel};
 use crate::error::Result;
 use crate::sync::{Patience, Signal};
 use crate::sys::{Acquired, MutexError, RobustMutex};
@@ -51,7 +51,15 @@ unsafe impl Body for QueueBody {
     const KIND: Kind = Kind::Queue;
 }
 
-inventory::submit! { Destroyer { kind: Kind::Queue, destroy } }
+inventory::submit! { Care { kind: Kind::Queue, knock, destroy: Some(destroy) } }
+
+/// Wakes those whom somebody who died may have been about to wake.
+fn knock(arena: &'static Arena, body: Offset) {
+    // SAFETY: a queue's body, which the caller has a reference to.
+    let queue: &QueueBody = unsafe { arena.at(body) };
+    queue.room.knock();
+    queue.messages().knock();
+}
 
 /// A message on its way into a queue.
 pub(super) enum Outbound<'a> {
@@ -146,8 +154,14 @@ impl QueueBody {
 
     /// How many messages the queue holds, at some moment during the call.
     pub(super) fn len(&self) -> u64 {
-        let head = self.head_end.head.load(Ordering::Acquire);
-        self.tail.load(Ordering::Acquire).saturating_sub(head)
+        loop {
+            let tail = self.tail.load(Ordering::SeqCst);
+            let head = self.head_end.head.load(Ordering::SeqCst);
+            if self.tail.load(Ordering::SeqCst) == tail {
+                // A message may be taken before who put it has moved the tail.
+                return tail.saturating_sub(head);
+            }
+        }
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -99,10 +99,10 @@ impl Tx<'_> {
     pub(super) fn new_ring(&mut self, slots: u64) -> Result<Offset> {
         let place = self.allocate(RING + slots * SLOT)?;
         let ring = ring_at(self.arena(), place);
-        // The block is the caller's, and free again if it dies: no need for the journal.
-        ring.slots.store(slots, Ordering::Relaxed);
-        ring.next.store(0, Ordering::Relaxed);
-        ring.end.store(0, Ordering::Relaxed);
+        // By the journal: should this be undone, the block is free again, with its links in these words.
+        self.set(&ring.slots, slots);
+        self.set(&ring.next, 0);
+        self.set(&ring.end, 0);
         for slot in slots_of(self.arena(), place) {
             // Free, and of no position.
             self.arena().word(slot).store(0, Ordering::Relaxed);

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -37,12 +38,13 @@ fn ends<R: Send + 'static>(act: impl FnOnce() -> R + Send + 'static) -> R {
 fn half_notify(arena: &Arena, signal: &Signal) {
     // The word, and padding behind it.
     let word = arena.word(arena.offset_in(signal));
-    while word.fetch_add(0, std::sync::atomic::Ordering::SeqCst) % 2 == 0 {
+    while word.load(Ordering::SeqCst) & 1 == 0 {
         thread::yield_now();
     }
     // The waiter has announced that it will sleep; let it.
     thread::sleep(Duration::from_millis(50));
-    word.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    let waking = |word: u64| Some(((word & !3) + 4) | 2);
+    let _ = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, waking);
 }
 
 #[derive(Debug, Clone)]

@@ -1,10 +1,13 @@
 //! The event.
 //!
-//! | word | meaning | who may change it | a waiter died here |
+//! The word is a count of how often the event was set, and two bits:
+//!
+//! | bits | meaning | who may change it | its owner died here |
 //! |---|---|---|---|
-//! | `CLEAR` | not set, nobody sleeps | `set` to `SET`; a waiter to `WAITED_FOR` | – |
-//! | `WAITED_FOR` | not set, somebody may sleep | `set` to `SET`, and wakes all | one wake-up too many |
-//! | `SET` | set | `clear` to `CLEAR` | – |
+//! | none | not set, nobody sleeps | `set` adds `SET` and counts; a waiter adds `SLEEPERS` | – |
+//! | `SLEEPERS` | not set, somebody may sleep | `set` adds `SET` and counts | a waiter: one wake-up too many |
+//! | `SET` | set | `clear` removes it | – |
+//! | `SET` and `SLEEPERS` | set, and somebody is waking all | `set` wakes all and removes `SLEEPERS`; `clear` removes `SET` | the next `set` wakes all; so does burying the dead |
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,13 +16,13 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::wait::{Patience, deadline_after};
-use crate::arena::{Body, Handle, Kind};
+use crate::arena::{Arena, Body, Care, Handle, Kind, Offset};
 use crate::error::Result;
 use crate::sys;
 
-const CLEAR: u32 = 0;
-const WAITED_FOR: u32 = 1;
+const SLEEPERS: u32 = 1;
 const SET: u32 = 2;
+const ONE: u32 = 4;
 
 /// A flag that processes wait for.
 ///
@@ -51,6 +54,42 @@ unsafe impl Body for EventBody {
     const KIND: Kind = Kind::Event;
 }
 
+inventory::submit! { Care { kind: Kind::Event, knock, destroy: None } }
+
+/// Wakes those whom somebody who died may have been about to wake.
+fn knock(arena: &'static Arena, body: Offset) {
+    // SAFETY: an event's body, which the caller has a reference to.
+    let event: &EventBody = unsafe { arena.at(body) };
+    sys::futex_wake(&event.0, u32::MAX);
+}
+
+impl EventBody {
+    fn set(&self) {
+        let mut word = self.0.load(Ordering::SeqCst);
+        let set = loop {
+            let set = if word & SET == 0 {
+                word.wrapping_add(ONE) | SET
+            } else {
+                word
+            };
+            match self
+                .0
+                .compare_exchange(word, set, Ordering::SeqCst, Ordering::SeqCst)
+            {
+                Ok(_) => break set,
+                Err(now) => word = now,
+            }
+        };
+        if set & SLEEPERS != 0 {
+            sys::futex_wake(&self.0, u32::MAX);
+            // Whoever sleeps since then has found the event cleared: the word is another one.
+            let _ =
+                self.0
+                    .compare_exchange(set, set & !SLEEPERS, Ordering::SeqCst, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Event {
     /// Makes an event that is not set.
     ///
@@ -61,32 +100,27 @@ impl Event {
         // SAFETY: the closure writes the whole body.
         let handle = unsafe {
             Handle::create(size_of::<EventBody>(), |place: *mut EventBody| {
-                place.write(EventBody(AtomicU32::new(CLEAR)));
+                place.write(EventBody(AtomicU32::new(0)));
             })
         };
         Ok(Self(handle?))
     }
 
-    /// Sets the event, and wakes all who wait for it.
+    /// Sets the event, and wakes all who wait for it, also if it is cleared right after.
     ///
     /// It never waits, and may be called in a signal handler.
     pub fn set(&self) {
-        let word = self.word();
-        if word.swap(SET, Ordering::SeqCst) == WAITED_FOR {
-            sys::futex_wake(word, u32::MAX);
-        }
+        self.0.body().set();
     }
 
     /// Clears the event. Those who wait afterwards wait for the next [`set`](Self::set).
     pub fn clear(&self) {
-        let _ = self
-            .word()
-            .compare_exchange(SET, CLEAR, Ordering::SeqCst, Ordering::Relaxed);
+        self.word().fetch_and(!SET, Ordering::SeqCst);
     }
 
     /// Whether the event is set.
     pub fn is_set(&self) -> bool {
-        self.word().load(Ordering::Acquire) == SET
+        self.word().load(Ordering::Acquire) & SET != 0
     }
 
     /// Waits until the event is set.
@@ -111,24 +145,26 @@ impl Event {
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
         let word = self.word();
         let mut patience = Patience::default();
+        let mut seen = word.load(Ordering::Acquire);
+        let count = seen / ONE;
         loop {
-            match word.load(Ordering::Acquire) {
-                SET => return true,
-                CLEAR if patience.wait() => {}
-                CLEAR => {
+            if seen & SET != 0 || seen / ONE != count {
+                return true;
+            }
+            if !patience.wait() {
+                if seen & SLEEPERS == 0 {
                     let _ = word.compare_exchange(
-                        CLEAR,
-                        WAITED_FOR,
+                        seen,
+                        seen | SLEEPERS,
                         Ordering::SeqCst,
                         Ordering::Relaxed,
                     );
-                }
-                _ => {
-                    if !sys::futex_wait(word, WAITED_FOR, deadline) {
-                        return self.is_set();
-                    }
+                } else if !sys::futex_wait(word, seen, deadline) {
+                    let seen = word.load(Ordering::Acquire);
+                    return seen & SET != 0 || seen / ONE != count;
                 }
             }
+            seen = word.load(Ordering::Acquire);
         }
     }
 

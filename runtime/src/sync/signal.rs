@@ -1,11 +1,15 @@
 //! Sleeping until something changes, without a system call for those who change it while nobody sleeps.
 //!
-//! | word | meaning | who may change it | a sleeper died here |
-//! |---|---|---|---|
-//! | even n | nobody sleeps | a sleeper, to n + 1 | – |
-//! | odd n | somebody may sleep | who notifies, to n + 1, and wakes all | one wake-up too many |
+//! The word is a count of notifications and two bits:
 //!
-//! All are woken, because one who is woken may be dead before it acts.
+//! | bits | meaning | who may change it | its owner died here |
+//! |---|---|---|---|
+//! | none | nobody sleeps | a sleeper adds `SLEEPERS` | – |
+//! | `SLEEPERS` | somebody may sleep | who notifies replaces it by `WAKING` and counts | a sleeper: one wake-up too many |
+//! | `WAKING`, `SLEEPERS` or not | somebody is waking all | who notifies next does the same; who set it takes it back if nothing else changed | the next to notify wakes all |
+//!
+//! All are woken, because one who is woken may be dead before it acts. Whoever dies between a change and its notification
+//! leaves sleepers asleep until the next notification; burying the dead is one (see [`Care`](crate::arena::Care)).
 
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Instant;
@@ -14,6 +18,10 @@ use crate::sys;
 
 #[repr(transparent)]
 pub(crate) struct Signal(AtomicU32);
+
+const SLEEPERS: u32 = 1;
+const WAKING: u32 = 2;
+const ONE: u32 = 4;
 
 /// What the word was when a thread announced that it will sleep.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +35,7 @@ impl Signal {
     /// Announces that this thread will sleep. Whoever changes something from here on wakes it; what changed before must be
     /// looked for after this call.
     pub(crate) fn announce(&self) -> Announced {
-        let word = self.0.fetch_or(1, Ordering::SeqCst) | 1;
+        let word = self.0.fetch_or(SLEEPERS, Ordering::SeqCst) | SLEEPERS;
         fence(Ordering::SeqCst);
         Announced(word)
     }
@@ -41,18 +49,34 @@ impl Signal {
     pub(crate) fn notify(&self) {
         fence(Ordering::SeqCst);
         let word = self.0.load(Ordering::Relaxed);
-        if word % 2 == 1
-            && self
-                .0
-                .compare_exchange(
-                    word,
-                    word.wrapping_add(1),
-                    Ordering::SeqCst,
-                    Ordering::Relaxed,
-                )
-                .is_ok()
-        {
-            sys::futex_wake(&self.0, u32::MAX);
+        if word & (SLEEPERS | WAKING) != 0 {
+            self.wake();
         }
+    }
+
+    /// Wakes all, whatever the word says.
+    pub(crate) fn knock(&self) {
+        self.wake();
+    }
+
+    #[cold]
+    fn wake(&self) {
+        let next = |word: u32| (word & !(SLEEPERS | WAKING)).wrapping_add(ONE) | WAKING;
+        let mut word = self.0.load(Ordering::Relaxed);
+        while let Err(now) =
+            self.0
+                .compare_exchange(word, next(word), Ordering::SeqCst, Ordering::Relaxed)
+        {
+            word = now;
+        }
+        sys::futex_wake(&self.0, u32::MAX);
+        // Whoever has announced to sleep since then has changed the word, and is woken by the next notification.
+        let waking = next(word);
+        let _ = self.0.compare_exchange(
+            waking,
+            waking & !WAKING,
+            Ordering::SeqCst,
+            Ordering::Relaxed,
+        );
     }
 }
