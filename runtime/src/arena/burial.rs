@@ -53,7 +53,7 @@ impl Arena {
         tx.unlink(place);
         tx.free(place, false);
         tx.commit();
-        self.bury_objects();
+        self.settle();
     }
 
     /// Buries and frees the records of processes that have ended after their parents.
@@ -103,7 +103,7 @@ impl Arena {
             // SAFETY: locked above, by this thread.
             unsafe { undertaker.unlock() };
         }
-        self.bury_objects();
+        self.settle();
     }
 
     /// # Safety

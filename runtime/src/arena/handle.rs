@@ -213,7 +213,7 @@ impl Drop for Held {
         let mut tx = self.arena.begin();
         tx.drop_hold(self.hold);
         tx.commit();
-        self.arena.bury_objects();
+        self.arena.settle();
     }
 }
 

@@ -9,34 +9,27 @@
 //!
 //! | header word | meaning |
 //! |---|---|
-//! | `size` | the block's size in bytes with its header; bit 0: free; bit 1: free and its pages were given back |
+//! | `size` | the block's size in bytes with its header; bit 0: free |
 //! | `before` | the size of the block right before it, 0 for the first |
 //!
-//! Large blocks keep their pages when they are freed, because touching new ones costs more than copying into old ones; when
-//! free blocks keep more than [`RETAIN`] bytes, pages go back to the system.
+//! A free block also has the links of its list and a count of *dirty* bytes: those that may have pages of memory. What
+//! becomes of them is the matter of [`trim`](super::trim).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Arena, Offset, Tx};
+use super::{Arena, Links, Offset, Tx};
 use crate::error::Error;
-use crate::sys;
 
 const UNIT: u64 = 64;
 const HEADER: u64 = 16;
 const FREE: u64 = 1;
-const RELEASED: u64 = 2;
-const FLAGS: u64 = FREE | RELEASED;
 
 /// Size classes: each row doubles the size, each column is a sixteenth of its row.
 const ROWS: usize = 36;
 const COLUMNS: usize = 16;
 
-/// Free blocks below this size keep their pages.
-const LARGE: u64 = 1 << 20;
-/// How many bytes of pages large free blocks may keep in all.
-const RETAIN: u64 = 128 << 20;
-/// The pages that the system gives back are at least this large.
-const PAGE: u64 = 1 << 16;
+/// Dirty bytes are counted in free blocks of this size and above.
+pub(super) const LARGE: u64 = 1 << 20;
 
 #[repr(C)]
 pub(super) struct HeapWords {
@@ -48,8 +41,8 @@ pub(super) struct HeapWords {
     end: AtomicU64,
     /// Bytes in blocks that are in use.
     pub(super) used: AtomicU64,
-    /// Bytes in large free blocks whose pages were not given back.
-    retained: AtomicU64,
+    /// Dirty bytes in large free blocks.
+    pub(super) retained: AtomicU64,
     /// Bit r: some column of row r has a free block.
     rows: AtomicU64,
     /// Bit c: column c of this row has a free block.
@@ -85,6 +78,13 @@ struct BlockHeader {
     before: AtomicU64,
 }
 
+/// The beginning of a free block's payload.
+#[repr(C)]
+struct FreeBlock {
+    links: Links,
+    dirty: AtomicU64,
+}
+
 /// The class of blocks of `units`: all blocks in a class above it are larger.
 fn class(units: u64) -> (usize, usize) {
     if units < COLUMNS as u64 {
@@ -111,16 +111,14 @@ impl Tx<'_> {
             .checked_next_multiple_of(UNIT)
             .unwrap_or(u64::MAX);
         let block = match self.find(size) {
-            Some(block) => {
-                self.remove_free(block);
-                block
-            }
-            None => self.extend(size).ok_or_else(|| Error::OutOfMemory {
-                wanted: bytes,
-                used: heap.used.load(Ordering::Relaxed),
-                capacity: heap.capacity(),
-            })?,
+            Some(block) => Some((block, self.remove_free(block))),
+            None => self.extend(size),
         };
+        let (block, dirty) = block.ok_or_else(|| Error::OutOfMemory {
+            wanted: bytes,
+            used: heap.used.load(Ordering::Relaxed),
+            capacity: heap.capacity(),
+        })?;
         let available = self.size(block);
         if available > size {
             // The remainder is unseen until the block shrinks to its size, and all of it is undone if this process dies.
@@ -129,7 +127,8 @@ impl Tx<'_> {
             self.set(&self.header(rest).size, available - size);
             self.set(&self.header(block).size, size);
             self.set_before_next(rest, available - size);
-            self.insert_free(rest, false);
+            // Where in the block its dirty bytes are is not known: as many as can be may be here.
+            self.insert_free(rest, dirty.min(available - size));
         } else {
             self.set(&self.header(block).size, size);
         }
@@ -137,34 +136,45 @@ impl Tx<'_> {
         Ok(block.plus(HEADER))
     }
 
-    /// Frees the block with this payload. `released` says that its pages were given back.
-    pub(crate) fn free(&mut self, payload: Offset, released: bool) {
+    /// Frees the block with this payload. `clean` says that its pages were given back.
+    pub(crate) fn free(&mut self, payload: Offset, clean: bool) {
         let heap = &self.arena.root().heap;
         let mut block = Offset(payload.0 - HEADER);
         let mut size = self.size(block);
-        debug_assert_eq!(
-            self.header(block).size.load(Ordering::Relaxed) & FREE,
-            0,
-            "freed twice: {payload:?}"
-        );
+        debug_assert!(!self.is_free(block), "freed twice: {payload:?}");
         self.add(&heap.used, -(size as i64));
-        let mut largest = (size, released);
+        let mut dirty = if clean { 0 } else { size };
         let next = block.plus(size);
         if next.0 < heap.top.load(Ordering::Relaxed) && self.is_free(next) {
-            largest = largest.max((self.size(next), self.is_released(next)));
             size += self.size(next);
-            self.remove_free(next);
+            dirty += self.remove_free(next);
         }
         let before = self.header(block).before.load(Ordering::Relaxed);
         if before != 0 && self.is_free(Offset(block.0 - before)) {
             block = Offset(block.0 - before);
-            largest = largest.max((before, self.is_released(block)));
             size += before;
-            self.remove_free(block);
+            dirty += self.remove_free(block);
         }
         self.set(&self.header(block).size, size);
         self.set_before_next(block, size);
-        self.insert_free(block, largest.1);
+        self.insert_free(block, dirty);
+    }
+
+    /// Takes the large free block with the most dirty bytes into use; the payload is its user's.
+    pub(super) fn allocate_dirtiest(&mut self) -> Option<Offset> {
+        let heap = &self.arena.root().heap;
+        let bins = heap.bins[class(LARGE / UNIT).0..].as_flattened();
+        let free = bins.iter().flat_map(|bin| self.nodes(bin));
+        let payload =
+            free.max_by_key(|payload| self.free_block(*payload).dirty.load(Ordering::Relaxed))?;
+        let block = Offset(payload.0 - HEADER);
+        if self.remove_free(block) == 0 {
+            return None;
+        }
+        let size = self.size(block);
+        self.set(&self.header(block).size, size);
+        self.add(&heap.used, size as i64);
+        Some(payload)
     }
 
     /// A free block of at least `size` bytes.
@@ -183,8 +193,9 @@ impl Tx<'_> {
         Some(Offset(first - HEADER))
     }
 
-    /// A block of exactly `size` bytes, or of a few more, from the memory that was never used and the free block before it.
-    fn extend(&mut self, size: u64) -> Option<Offset> {
+    /// A block of exactly `size` bytes, or of a few more, from the memory that was never used and the free block before it,
+    /// with its dirty bytes.
+    fn extend(&mut self, size: u64) -> Option<(Offset, u64)> {
         let heap = &self.arena.root().heap;
         let top = heap.top.load(Ordering::Relaxed);
         let last = heap.last.load(Ordering::Relaxed);
@@ -199,26 +210,25 @@ impl Tx<'_> {
             .0
             .checked_add(size)
             .filter(|end| *end <= heap.end.load(Ordering::Relaxed))?;
+        let mut dirty = 0;
         if have != 0 {
-            self.remove_free(block);
+            dirty = self.remove_free(block);
         } else {
             self.set(&self.header(block).before, last);
         }
         self.set(&self.header(block).size, size);
         self.set(&heap.last, size);
         self.set(&heap.top, end);
-        Some(block)
+        Some((block, dirty))
     }
 
-    fn insert_free(&mut self, block: Offset, released: bool) {
+    fn insert_free(&mut self, block: Offset, dirty: u64) {
         let heap = &self.arena.root().heap;
         let size = self.size(block);
-        self.set(
-            &self.header(block).size,
-            size | FREE | if released { RELEASED } else { 0 },
-        );
-        if size >= LARGE && !released {
-            self.add(&heap.retained, size as i64);
+        self.set(&self.header(block).size, size | FREE);
+        self.set(&self.free_block(block.plus(HEADER)).dirty, dirty);
+        if size >= LARGE {
+            self.add(&heap.retained, dirty as i64);
         }
         let (row, column) = class(size / UNIT);
         self.set(&heap.rows, heap.rows.load(Ordering::Relaxed) | 1 << row);
@@ -227,11 +237,16 @@ impl Tx<'_> {
         self.link(&heap.bins[row][column], block.plus(HEADER));
     }
 
-    fn remove_free(&mut self, block: Offset) {
+    /// Takes a block out of its list, and returns its dirty bytes.
+    fn remove_free(&mut self, block: Offset) -> u64 {
         let heap = &self.arena.root().heap;
         let size = self.size(block);
-        if size >= LARGE && !self.is_released(block) {
-            self.add(&heap.retained, -(size as i64));
+        let dirty = self
+            .free_block(block.plus(HEADER))
+            .dirty
+            .load(Ordering::Relaxed);
+        if size >= LARGE {
+            self.add(&heap.retained, -(dirty as i64));
         }
         let (row, column) = class(size / UNIT);
         self.unlink(block.plus(HEADER));
@@ -242,6 +257,7 @@ impl Tx<'_> {
                 self.set(&heap.rows, heap.rows.load(Ordering::Relaxed) & !(1 << row));
             }
         }
+        dirty
     }
 
     /// Tells the block after `block`, or the top, how large `block` is.
@@ -263,15 +279,18 @@ impl Tx<'_> {
     }
 
     fn size(&self, block: Offset) -> u64 {
-        self.header(block).size.load(Ordering::Relaxed) & !FLAGS
+        self.header(block).size.load(Ordering::Relaxed) & !FREE
     }
 
     fn is_free(&self, block: Offset) -> bool {
         self.header(block).size.load(Ordering::Relaxed) & FREE != 0
     }
 
-    fn is_released(&self, block: Offset) -> bool {
-        self.header(block).size.load(Ordering::Relaxed) & RELEASED != 0
+    fn free_block<'h>(&self, payload: Offset) -> &'h FreeBlock
+    where
+        Self: 'h,
+    {
+        self.arena.free_block(payload)
     }
 }
 
@@ -281,29 +300,18 @@ impl Arena {
         unsafe { self.at(block) }
     }
 
-    /// Gives the pages of a large block back if the heap retains many already. Returns whether it did.
-    ///
-    /// To be called before a transaction frees the block: it takes long, and under the lock everybody would wait.
-    ///
-    /// # Safety
-    ///
-    /// The block of this payload belongs to the caller, who frees it next.
-    pub(super) unsafe fn release(&self, payload: Offset) -> bool {
-        let block = Offset(payload.0 - HEADER);
-        let size = self.block_header(block).size.load(Ordering::Relaxed) & !FLAGS;
-        if size < LARGE || self.root().heap.retained.load(Ordering::Relaxed) + size <= RETAIN {
-            return false;
-        }
-        // The first page keeps the header and the links of free blocks, in it.
-        let first = payload.0.next_multiple_of(PAGE);
-        let end = (block.0 + size) / PAGE * PAGE;
-        // SAFETY: whole pages inside of the caller's block, behind its header (A3).
-        unsafe {
-            sys::release_pages(
-                self.pointer(Offset(first), end - first),
-                (end - first) as usize,
-            )
-        };
-        true
+    fn free_block(&self, payload: Offset) -> &FreeBlock {
+        // SAFETY: three words anywhere in the arena are a valid free block; `at` checks the bounds (A1, A2).
+        unsafe { self.at(payload) }
+    }
+
+    /// How many bytes the payload of a block has that is in use.
+    pub(super) fn payload_length(&self, payload: Offset) -> u64 {
+        (self
+            .block_header(Offset(payload.0 - HEADER))
+            .size
+            .load(Ordering::Relaxed)
+            & !FREE)
+            - HEADER
     }
 }

@@ -48,6 +48,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod transit;
+mod trim;
 
 use std::collections::HashMap;
 use std::io;

@@ -124,10 +124,11 @@ impl Arena {
         self.header(object).kind.store(kind.0, Ordering::Release);
     }
 
-    /// Works off the list of objects that nobody refers to any more.
+    /// Settles what a transaction that frees something leaves to be done: destroys the objects that nobody refers to any
+    /// more, and gives memory back to the system.
     ///
     /// One at a time in the whole tree; an object's destruction may add to the list, and does not come back here.
-    pub(crate) fn bury_objects(&'static self) {
+    pub(crate) fn settle(&'static self) {
         let root = self.root();
         while root.dead.load(Ordering::Acquire) != 0 {
             match root.undertaker.lock() {
@@ -138,6 +139,7 @@ impl Arena {
             // SAFETY: locked above, by this thread.
             unsafe { root.undertaker.unlock() };
         }
+        self.trim();
     }
 
     fn bury_first(&'static self) {
@@ -188,7 +190,7 @@ impl Tx<'_> {
         self.add(&self.arena.header(object).refs, 1);
     }
 
-    /// Takes a reference away. With the last one the object dies; [`Arena::bury_objects`] is to be called after the
+    /// Takes a reference away. With the last one the object dies; [`Arena::settle`] is to be called after the
     /// transaction.
     pub(super) fn release(&mut self, object: Offset) {
         let header = self.arena.header(object);

@@ -21,7 +21,7 @@ struct Header {
     _spare: AtomicU64,
 }
 
-const HEADER: u64 = size_of::<Header>() as u64;
+pub(super) const HEADER: u64 = size_of::<Header>() as u64;
 
 /// A parcel that this process owns. Dropping it frees it with its references.
 pub(crate) struct Parcel {
@@ -52,6 +52,10 @@ impl Parcel {
         Ok(parcel)
     }
 
+    pub(super) fn arena(&self) -> &'static Arena {
+        self.arena
+    }
+
     /// The message.
     pub(crate) fn bytes(&self) -> &[u8] {
         let (place, length) = self.arena.parcel_bytes(self.place);
@@ -70,6 +74,17 @@ impl Parcel {
                 length as usize,
             )
         }
+    }
+
+    /// Makes an empty parcel of this process of a block that the transaction took into use. It is one when the transaction
+    /// is committed.
+    pub(super) fn adopt(arena: &'static Arena, tx: &mut Tx<'_>, place: Offset) -> Self {
+        let header = arena.parcel(place);
+        tx.set(&header.objects, 0);
+        tx.set(&header.room, 0);
+        tx.set(&header.length, 0);
+        tx.link(&arena.me().parcels, place);
+        Self { arena, place }
     }
 
     /// Gives the parcel away. It stays in this process's list until a transaction moves it.
@@ -93,7 +108,7 @@ impl Drop for Parcel {
     fn drop(&mut self) {
         // SAFETY: this process owns the parcel, which is not used afterwards.
         unsafe { self.arena.free_parcel(self.place, true) };
-        self.arena.bury_objects();
+        self.arena.settle();
     }
 }
 
@@ -149,14 +164,12 @@ impl Arena {
             ));
             tx.commit();
         }
-        // SAFETY: the block is the caller's, who is about to free it.
-        let released = unsafe { self.release(place) };
         let mut tx = self.begin();
         if listed {
             tx.unlink(place);
         }
         forget(&mut tx);
-        tx.free(place, released);
+        tx.free(place, false);
         tx.commit();
     }
 }

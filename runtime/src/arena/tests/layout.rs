@@ -10,7 +10,6 @@ use crate::arena::{Arena, Offset};
 const UNIT: u64 = 64;
 const HEADER: u64 = 16;
 const FREE: u64 = 1;
-const RELEASED: u64 = 2;
 const ROWS: usize = 36;
 const COLUMNS: usize = 16;
 const LARGE: u64 = 1 << 20;
@@ -38,7 +37,8 @@ struct Block {
     size: u64,
     before: u64,
     free: bool,
-    released: bool,
+    /// Of a free block.
+    dirty: u64,
 }
 
 impl Heap {
@@ -55,10 +55,14 @@ impl Heap {
             let (size, before) = (word(place), word(place + 8));
             let block = Block {
                 place,
-                size: size & !(FREE | RELEASED),
+                size: size & !FREE,
                 before,
                 free: size & FREE != 0,
-                released: size & RELEASED != 0,
+                dirty: if size & FREE != 0 {
+                    word(place + HEADER + 16)
+                } else {
+                    0
+                },
             };
             blocks.push(block);
             // A size of 0 would never end.
@@ -126,7 +130,7 @@ impl Heap {
             size: 0,
             before: 0,
             free: false,
-            released: false,
+            dirty: 0,
         };
         for block in &self.blocks {
             if block.size == 0 || block.size % UNIT != 0 || block.place % UNIT != 0 {
@@ -141,9 +145,9 @@ impl Heap {
             if block.free && before.free {
                 return wrong(&format!("the block at {} did not merge", block.place));
             }
-            if block.released && !block.free {
+            if block.dirty > block.size {
                 return wrong(&format!(
-                    "the block at {} is in use and released",
+                    "the block at {} is dirtier than large",
                     block.place
                 ));
             }
@@ -159,7 +163,8 @@ impl Heap {
         if self.used != sum(|block| !block.free) {
             return wrong("`used` is not the sum of what is in use");
         }
-        if self.retained != sum(|block| block.free && !block.released && block.size >= LARGE) {
+        let large = self.blocks.iter().filter(|block| block.size >= LARGE);
+        if self.retained != large.map(|block| block.dirty).sum::<u64>() {
             return wrong("`retained` is not the sum of what is retained");
         }
         self.check_bins()
