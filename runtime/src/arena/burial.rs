@@ -112,6 +112,8 @@ impl Arena {
     unsafe fn bury_process(&'static self, place: Offset) {
         // SAFETY: the caller's promise.
         let record = unsafe { self.record(place) };
+        // What the process left half done is undone by the next transaction. From then on its lists are the undertaker's.
+        drop(self.begin());
         // Each step is a transaction of its own, so that the journal suffices; a step taken is not taken again.
         loop {
             let hold = Offset(record.holds.load(Ordering::Acquire));

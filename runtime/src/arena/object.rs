@@ -143,10 +143,10 @@ impl Arena {
     }
 
     fn bury_first(&'static self) {
-        let object = Offset(self.root().dead.load(Ordering::Acquire));
-        if object.is_none() {
+        // In a transaction, because another one may be about to add to the list, or be undone.
+        let Some(object) = self.begin().nodes(&self.root().dead).next() else {
             return;
-        }
+        };
         if let Some(destroy) = self.care(object).and_then(|care| care.destroy) {
             destroy(self, object.plus(HEADER));
         }
