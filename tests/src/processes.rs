@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::watchdog::LIMIT;
 
@@ -99,6 +99,11 @@ impl Watched {
     /// Whether the process has ended.
     pub fn has_ended(&self) -> bool {
         is_readable(&self.0, Duration::ZERO)
+    }
+
+    /// Kills the process.
+    pub fn kill(&self) {
+        pidfd_send_signal(&self.0, Signal::KILL).expect("killing a process");
     }
 
     /// Waits until the process has ended; fails if it does not.

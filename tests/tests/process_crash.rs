@@ -238,7 +238,8 @@ fn a_value_is_safe_from_what_happens_at_the_childs_exit() {
         let left = || (mp::arena_stats().unwrap().used > used + 7000).then_some(());
         assert!(multiproc_tests::processes::eventually(left).is_some());
         process.kill().unwrap();
-        assert_eq!(process.exit_code().or_else(|| process.wait().code()), None);
+        process.wait();
+        assert_eq!(process.exit_code(), Some(-9));
         assert_eq!(process.join().unwrap().len(), 7000);
         release.set();
         let orphan_is_gone = || (mp::arena_stats().unwrap().processes == 1).then_some(());

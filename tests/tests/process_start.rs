@@ -215,7 +215,7 @@ fn a_working_directory_that_cannot_be_entered_is_an_error_of_the_start() {
             (&gone, "No such file or directory"),
             (&file, "ot a directory"),
             (&below, "ot a directory"),
-            (Path::new("a\0b"), "zero byte"),
+            (Path::new("a\0b"), "NUL byte"),
         ];
         for (directory, cause) in cases {
             for stdio in [mp::Stdio::inherit, mp::Stdio::null, mp::Stdio::piped] {

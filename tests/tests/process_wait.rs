@@ -93,10 +93,12 @@ fn every_wait_gives_the_same_status() {
     }
 }
 
+type Signal = fn(&mp::ChildProcess) -> mp::Result<()>;
+
 #[mp::test]
 fn a_signal_is_the_negative_exit_code() {
     let _watchdog = Watchdog::new();
-    let signals: [(fn(&mp::ChildProcess) -> mp::Result<()>, i32); 3] = [
+    let signals: [(Signal, i32); 3] = [
         (mp::ChildProcess::terminate, 15),
         (mp::ChildProcess::kill, 9),
         (mp::ChildProcess::interrupt, 2),

@@ -5,13 +5,12 @@
 //! so that an undertaker who dies is followed by another one. One undertaker works at a time in the whole tree.
 //!
 //! A parent buries its children. Children whose parent was buried before them are orphans: whoever comes by buries those that
-//! have ended ([`sweep`](Arena::sweep)), which it knows by their marks.
+//! have ended ([`sweep`](Arena::sweep)), which it knows by the lock that each owns while it lives.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::record::{ProcessName, Record, Stage};
 use super::{Arena, Offset, Root};
-use crate::sys;
 
 /// The last processes that were buried, for those who find their locks.
 #[repr(C)]
@@ -85,7 +84,7 @@ impl Arena {
             record.parent.load(Ordering::Relaxed) == 0
                 && !first
                 && *place != self.my_offset()
-                && !sys::is_marked(self.fd(), place.0).unwrap_or(true)
+                && record.life.owner().is_none()
         })?;
         // SAFETY: as above.
         tx.set(

@@ -15,8 +15,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Arena, Links, Offset, Parcel, Tx};
-use crate::error::{Error, Result};
-use crate::sys;
+use crate::error::Result;
+use crate::sys::RobustMutex;
 
 /// How many generations a tree may have.
 pub(crate) const MAX_DEPTH: u64 = 64;
@@ -59,6 +59,8 @@ pub(crate) struct Record {
     /// The locks that its threads wait for.
     pub(crate) waits: AtomicU64,
     name: ProcessName,
+    /// Owned by the process, by the thread that its boot runs on, until it ends: the kernel erases an owner that is dead.
+    pub(super) life: RobustMutex,
 }
 
 /// A name of up to 64 bytes, in words so that it can be read while it is written; longer ones are cut.
@@ -154,17 +156,6 @@ impl Arena {
         tx.set(&record.pid, u64::from(std::process::id()));
         tx.set(&record.stage, Stage::Running as u64);
         tx.commit();
-        self.take_record(place)
-    }
-
-    /// Makes the record at `place` this process's own, and marks it as alive.
-    fn take_record(&self, place: Offset) -> Result<()> {
-        sys::mark_alive(self.fd(), place.0).map_err(|error| {
-            Error::os(
-                "cannot mark this process in its tree's shared memory",
-                error,
-            )
-        })?;
         self.me.store(place.0, Ordering::Release);
         Ok(())
     }
@@ -175,20 +166,14 @@ impl Arena {
     ///
     /// A sentence, when there is no such record, or it is not for this process.
     pub(crate) fn take_order(&'static self, place: Offset, serial: u64) -> Result<Parcel, String> {
-        let listed = self
-            .begin()
-            .nodes(&self.root().records)
-            .any(|node| node == place);
-        if !listed {
-            return Err("the process that started this one is gone, or the mark was not meant for this process".to_owned());
-        }
-        self.take_record(place).map_err(|error| error.to_string())?;
         let mut tx = self.begin();
-        // Again, since the list may have changed; from here on the mark keeps the record.
         if !tx.nodes(&self.root().records).any(|node| node == place) {
-            return Err("the process that started this one is gone".to_owned());
+            return Err(
+                "the process that started this one is gone, or the mark was not meant for this process".to_owned(),
+            );
         }
-        // SAFETY: it is in the list, and freed by its parent after this process's end, or by a sweeper only unmarked.
+        // SAFETY: it is in the list, and freed by its parent after this process's end, or by a sweeper when
+        // nobody owns its life.
         let record = unsafe { self.record(place) };
         if record.serial.load(Ordering::Relaxed) != serial {
             return Err("the mark names another process of the tree".to_owned());
@@ -197,6 +182,10 @@ impl Arena {
         if record.stage() != Stage::Ordered || order.is_none() {
             return Err("the order was taken already, or withdrawn".to_owned());
         }
+        if record.life.try_lock().is_err() {
+            return Err("another process has taken the order".to_owned());
+        }
+        self.me.store(place.0, Ordering::Release);
         tx.set(&record.pid, u64::from(std::process::id()));
         tx.set(&record.order, 0);
         tx.set(&record.stage, Stage::Taken as u64);
@@ -234,7 +223,10 @@ impl Tx<'_> {
         let record: &Record = unsafe { self.arena.at(place) };
         record.reset(self);
         self.set(&record.serial, self.arena.root().next_serial());
+        // These lie behind the words that a free block has: should the transaction be undone, nobody reads them.
         record.name.store(name);
+        // SAFETY: in the block that was just allocated, which nobody else knows.
+        unsafe { RobustMutex::init((&raw const record.life).cast_mut()) };
         self.link(&self.arena.root().records, place);
         Ok(place)
     }

@@ -133,7 +133,7 @@ pub enum ProcessError {
     },
     /// The process ended before it took its order, so that nothing of the function ran.
     NotStarted {
-        /// The exit code, or minus the number of the signal that ended it.
+        /// The exit code.
         code: i32,
         /// The process.
         subject: Box<Subject>,
@@ -215,19 +215,15 @@ impl fmt::Display for ProcessError {
             ProcessError::Exited { code, subject } => {
                 write!(
                     f,
-                    "{subject} exited with code {code} before its function returned; {}",
+                    "{subject} exited with code {code} and left no value; {}",
                     subject.ran
                 )
             }
             ProcessError::NotStarted { code, subject } => {
-                write!(f, "{subject} ended ")?;
-                match code {
-                    ..0 => write!(f, "by signal {}", -code)?,
-                    _ => write!(f, "with exit code {code}")?,
-                }
-                f.write_str(
-                    " before it took its order; does the program's `main` have #[mp::main], or mp::init() as its first \
-                     statement? The function did not run",
+                write!(
+                    f,
+                    "{subject} ended with exit code {code} before it took its order; does the program's `main` have \
+                     #[mp::main], or mp::init() as its first statement? The function did not run",
                 )
             }
             ProcessError::UnknownFunction { hint, subject } => {

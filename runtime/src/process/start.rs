@@ -260,6 +260,7 @@ fn environment(
         variables.retain(|(existing, _)| *existing != name);
         variables.extend(value.map(|value| (name, value)));
     }
+    variables.retain(|(name, _)| name != CHILD_MARK);
     variables.push((CHILD_MARK.into(), mark.to_string().into()));
     Ok(variables)
 }

@@ -7,7 +7,6 @@
 //! | what | names | contract |
 //! |---|---|---|
 //! | shared memory | [`create_memory`], [`memory_size`], [`map_memory`], [`release_pages`] | anonymous, zeroed, lives as long as a descriptor or mapping; its size cannot change |
-//! | life marks | [`mark_alive`], [`is_marked`] | a mark at an offset of the memory that its process holds until it dies, however it dies |
 //! | waiting on a word | [`futex_wait`], [`futex_wake`], [`yield_now`] | works between processes that map the word anywhere |
 //! | mutex | [`RobustMutex`] | shared by processes; the death of its owner is told to the next |
 //! | starting | [`Launch`], [`launch`] | never copies the caller's memory; passes the named descriptors and no other |
@@ -32,8 +31,8 @@ use unsupported as imp;
 pub(crate) use imp::{
     Acquired, AsFd, BorrowedFd, ChildStdio, Launch, Launched, MutexError, OwnedFd, Packet,
     RobustMutex, SIGINT, SIGKILL, SIGTERM, abandon_child, adopt_fd, at_exit, create_memory,
-    dup_above, exit_status, fd_number, fd_of_file, futex_wait, futex_wake, is_marked, kill_self,
-    launch, map_memory, mark_alive, memory_size, open_process, open_self, packet_pair,
-    poll_readable, reap, receive_packet, release_pages, replace_stdout, send_packet,
-    set_thread_name, signal_name, signal_process, status_parts, thread_id, wait_ended, yield_now,
+    dup_above, exit_status, fd_number, fd_of_file, futex_wait, futex_wake, kill_self, launch,
+    map_memory, memory_size, open_process, open_self, packet_pair, poll_readable, reap,
+    receive_packet, release_pages, replace_stdout, send_packet, set_thread_name, signal_name,
+    signal_process, status_parts, thread_id, wait_ended, yield_now,
 };

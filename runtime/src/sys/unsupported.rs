@@ -82,14 +82,6 @@ pub(crate) fn map_memory(fd: BorrowedFd<'_>, _size: usize) -> io::Result<NonNull
 #[allow(unsafe_code)]
 pub(crate) unsafe fn release_pages(_start: NonNull<u8>, _length: usize) {}
 
-pub(crate) fn mark_alive(fd: BorrowedFd<'_>, _offset: u64) -> io::Result<()> {
-    match fd.0 {}
-}
-
-pub(crate) fn is_marked(fd: BorrowedFd<'_>, _offset: u64) -> io::Result<bool> {
-    match fd.0 {}
-}
-
 pub(crate) fn futex_wait(_word: &AtomicU32, _expected: u32, _deadline: Option<Instant>) -> bool {
     true
 }

@@ -42,7 +42,7 @@ pub(crate) struct Launch<'a> {
     /// All of the environment.
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) directory: Option<PathBuf>,
-    /// Descriptors for the child. The first is never duplicated in this process (see `mark_alive`).
+    /// Descriptors for the child.
     pub(crate) fds: &'a [BorrowedFd<'a>],
     pub(crate) stdio: [ChildStdio; 3],
     /// Whether the standard output becomes the last of `fds`, in place of what that is here, and `/dev/null` takes its place.
@@ -92,13 +92,12 @@ pub(crate) fn launch(launch: Launch<'_>) -> io::Result<Launched> {
         }
     }
     let end = FIRST_FD + launch.fds.len() as RawFd;
-    // A source in the range of the targets would be overwritten before its turn, unless it is there already. The first is
-    // moved before anything is overwritten.
+    // A source in the range of the targets would be overwritten before its turn, unless it is there already.
     let mut sources = Vec::with_capacity(launch.fds.len());
     for (target, fd) in (FIRST_FD..).zip(launch.fds) {
-        let in_place = target == FIRST_FD || fd.as_raw_fd() == target;
+        let in_place = fd.as_raw_fd() == target;
         sources.push(if in_place {
-            fd.as_raw_fd()
+            target
         } else {
             above(*fd, end, &mut held)?
         });

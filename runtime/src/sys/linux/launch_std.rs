@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::io::FdFlags;
@@ -15,6 +16,12 @@ use super::{ChildStdio, Launch, Launched};
 
 pub(super) fn launch(launch: Launch<'_>) -> io::Result<Launched> {
     let program = launch.programs.first().ok_or(io::ErrorKind::NotFound)?;
+    // Not to be looked for in PATH.
+    let program = if program.components().count() == 1 {
+        Path::new(".").join(program)
+    } else {
+        program.clone()
+    };
     let mut command = Command::new(program);
     let mut arguments = launch.arguments.iter();
     if let Some(name) = arguments.next() {

@@ -1,7 +1,7 @@
-//! The shared memory of a tree: a sealed memfd, and the marks that its processes hold on it.
+//! The shared memory of a tree: a sealed memfd.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -73,34 +73,4 @@ pub(crate) fn map_memory(fd: BorrowedFd<'_>, size: usize) -> io::Result<NonNull<
 pub(crate) unsafe fn release_pages(start: NonNull<u8>, length: usize) {
     // SAFETY: the caller's promise. Failing leaves the pages in use, and they will be used again.
     let _ = unsafe { rustix::mm::madvise(start.as_ptr().cast(), length, Advice::LinuxRemove) };
-}
-
-/// `fcntl(F_SETLK)`—Marks one byte of the memory as held by this process until it ends.
-///
-/// A record lock belongs to the process, not to a thread or descriptor, and the kernel drops it at death, whatever its
-/// kind. It is lost when the process closes *any* descriptor of this file, so nothing in this library duplicates it.
-///
-/// # References
-///  - [Linux](https://man7.org/linux/man-pages/man2/F_SETLK.2const.html)
-pub(crate) fn mark_alive(fd: BorrowedFd<'_>, offset: u64) -> io::Result<()> {
-    record_lock(fd, offset, libc::F_SETLK).map(|_| ())
-}
-
-/// `fcntl(F_GETLK)`—Whether another process holds the mark at `offset`.
-pub(crate) fn is_marked(fd: BorrowedFd<'_>, offset: u64) -> io::Result<bool> {
-    Ok(record_lock(fd, offset, libc::F_GETLK)?.l_type != libc::F_UNLCK as libc::c_short)
-}
-
-fn record_lock(fd: BorrowedFd<'_>, offset: u64, command: libc::c_int) -> io::Result<libc::flock> {
-    // SAFETY: `flock` is plain data for which all zeroes is a value.
-    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-    lock.l_type = libc::F_WRLCK as libc::c_short;
-    lock.l_whence = libc::SEEK_SET as libc::c_short;
-    lock.l_start = offset as libc::off_t;
-    lock.l_len = 1;
-    // SAFETY: `lock` outlives the call, which reads and writes only it.
-    match unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), command, &mut lock) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(lock),
-    }
 }

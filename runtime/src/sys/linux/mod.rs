@@ -19,9 +19,7 @@ pub(crate) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub(crate) use futex::{futex_wait, futex_wake, yield_now};
 pub(crate) use launch::{ChildStdio, Launch, Launched, launch};
-pub(crate) use memory::{
-    create_memory, is_marked, map_memory, mark_alive, memory_size, release_pages,
-};
+pub(crate) use memory::{create_memory, map_memory, memory_size, release_pages};
 pub(crate) use process::{
     SIGINT, SIGKILL, SIGTERM, abandon_child, exit_status, kill_self, open_process, open_self, reap,
     signal_name, signal_process, status_parts, wait_ended,

@@ -13,14 +13,19 @@ pub(crate) fn thread_id() -> u32 {
         .unsigned_abs()
 }
 
-/// `prctl(PR_SET_NAME)`—Names this thread, cut to what the system keeps (15 bytes), for `ps` and `top` to show.
+/// `prctl(PR_SET_NAME)`—Names this thread and, if that is another one, the process's first thread, which is the one that
+/// `ps` and `top` show. The name is cut to what the system keeps: 15 bytes.
 pub(crate) fn set_thread_name(name: &str) {
     let mut end = name.len().min(15);
     while !name.is_char_boundary(end) {
         end -= 1;
     }
-    if let Ok(name) = std::ffi::CString::new(&name[..end]) {
+    let name = &name[..end];
+    if let Ok(name) = std::ffi::CString::new(name) {
         let _ = rustix::thread::set_name(&name);
+    }
+    if thread_id() != std::process::id() {
+        let _ = std::fs::write("/proc/self/comm", name);
     }
 }
 
