@@ -1,5 +1,6 @@
 //! This thread and this process.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -20,12 +21,12 @@ pub(crate) fn set_thread_name(name: &str) {
     while !name.is_char_boundary(end) {
         end -= 1;
     }
-    let name = &name[..end];
-    if let Ok(name) = std::ffi::CString::new(name) {
-        let _ = rustix::thread::set_name(&name);
-    }
+    let Ok(name) = CString::new(&name[..end]) else {
+        return;
+    };
+    let _ = rustix::thread::set_name(&name);
     if thread_id() != std::process::id() {
-        let _ = std::fs::write("/proc/self/comm", name);
+        let _ = std::fs::write("/proc/self/comm", name.as_bytes_with_nul());
     }
 }
 
