@@ -2,8 +2,8 @@
 //!
 //! | word | changed by | its owner died here |
 //! |---|---|---|
-//! | `tail`, `tail_ring` | the holder of the tail lock | see [`recover_tail`](QueueBody::recover_tail) |
-//! | `head`, `head_ring` | the holder of the head lock | see [`recover_head`](QueueBody::recover_head) |
+//! | `tail`, the tail's `ring` | the holder of the tail lock | see [`recover_tail`](QueueBody::recover_tail) |
+//! | `head`, the head's `ring` | the holder of the head lock | see [`recover_head`](QueueBody::recover_head) |
 //! | `spare` | the holder of the tail lock | a ring that was made and not used yet: the next growth uses it |
 //! | a ring's `next`, then `end` | the holder of the tail lock, once | with `end` the ring is closed; the next holder goes on in `next` |
 //! | `closed` | `shutdown`, once | – |
@@ -22,28 +22,38 @@ const FIRST_RING: u64 = 16;
 const GROWTH: u64 = 4;
 const LARGEST_RING: u64 = 4096;
 
-#[repr(C, align(64))]
+/// Each part is on cache lines of its own: the two ends write different ones, and share one that seldom changes.
+#[repr(C)]
 pub(super) struct QueueBody {
-    tail_lock: RobustMutex,
-    tail: AtomicU64,
-    tail_ring: AtomicU64,
-    spare: AtomicU64,
-    /// Those who wait for room.
-    pub(super) room: Signal,
+    tail_end: TailEnd,
+    shared: Common,
     head_end: HeadEnd,
-    /// How many messages the queue may hold.
-    pub(super) capacity: u64,
-    closed: AtomicU32,
 }
 
-/// On a cache line of its own.
+#[repr(C, align(64))]
+struct TailEnd {
+    lock: RobustMutex,
+    tail: AtomicU64,
+    ring: AtomicU64,
+    spare: AtomicU64,
+}
+
+#[repr(C, align(64))]
+struct Common {
+    /// Those who wait for room.
+    room: Signal,
+    /// Those who wait for messages.
+    messages: Signal,
+    closed: AtomicU32,
+    /// How many messages the queue may hold.
+    capacity: u64,
+}
+
 #[repr(C, align(64))]
 struct HeadEnd {
     lock: RobustMutex,
     head: AtomicU64,
     ring: AtomicU64,
-    /// Those who wait for messages.
-    messages: Signal,
 }
 
 // SAFETY: `repr(C)`; robust mutexes and atomics, and a capacity that is written before the queue is shared.
@@ -57,7 +67,7 @@ inventory::submit! { Care { kind: Kind::Queue, knock, destroy: Some(destroy) } }
 fn knock(arena: &'static Arena, body: Offset) {
     // SAFETY: a queue's body, which the caller has a reference to.
     let queue: &QueueBody = unsafe { arena.at(body) };
-    queue.room.knock();
+    queue.room().knock();
     queue.messages().knock();
 }
 
@@ -132,13 +142,13 @@ impl QueueBody {
         // SAFETY: the caller's promise; all that is not written here is zero words, which are atomics of value 0.
         unsafe {
             place.write_bytes(0, 1);
-            RobustMutex::init(&raw mut (*place).tail_lock);
+            RobustMutex::init(&raw mut (*place).tail_end.lock);
             RobustMutex::init(&raw mut (*place).head_end.lock);
-            (&raw mut (*place).capacity).write(capacity);
-            (*place).tail.store(1, Ordering::Relaxed);
+            (&raw mut (*place).shared.capacity).write(capacity);
+            (*place).tail_end.tail.store(1, Ordering::Relaxed);
             (*place).head_end.head.store(1, Ordering::Relaxed);
-            (&raw mut (*place).room).write(Signal::new());
-            (&raw mut (*place).head_end.messages).write(Signal::new());
+            (&raw mut (*place).shared.room).write(Signal::new());
+            (&raw mut (*place).shared.messages).write(Signal::new());
         }
     }
 
@@ -146,7 +156,7 @@ impl QueueBody {
     pub(super) fn add_first_ring(&self, arena: &Arena) -> Result<()> {
         let mut tx = arena.begin();
         let ring = tx.new_ring(FIRST_RING)?;
-        tx.set(&self.tail_ring, ring.0);
+        tx.set(&self.tail_end.ring, ring.0);
         tx.set(&self.head_end.ring, ring.0);
         tx.commit();
         Ok(())
@@ -155,9 +165,9 @@ impl QueueBody {
     /// How many messages the queue holds, at some moment during the call.
     pub(super) fn len(&self) -> u64 {
         loop {
-            let tail = self.tail.load(Ordering::SeqCst);
+            let tail = self.tail_end.tail.load(Ordering::SeqCst);
             let head = self.head_end.head.load(Ordering::SeqCst);
-            if self.tail.load(Ordering::SeqCst) == tail {
+            if self.tail_end.tail.load(Ordering::SeqCst) == tail {
                 // A message may be taken before who put it has moved the tail.
                 return tail.saturating_sub(head);
             }
@@ -165,19 +175,36 @@ impl QueueBody {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire) != 0
+        self.shared.closed.load(Ordering::Acquire) != 0
     }
 
     /// Takes no more messages from here on.
     pub(super) fn close(&self) {
-        self.closed.store(1, Ordering::SeqCst);
-        self.room.notify();
+        self.shared.closed.store(1, Ordering::SeqCst);
+        self.room().notify();
         self.messages().notify();
     }
 
     /// Those who wait for messages.
     pub(super) fn messages(&self) -> &Signal {
-        &self.head_end.messages
+        &self.shared.messages
+    }
+
+    /// Those who wait for room.
+    pub(super) fn room(&self) -> &Signal {
+        &self.shared.room
+    }
+
+    /// How many messages the queue may hold.
+    pub(super) fn capacity(&self) -> u64 {
+        self.shared.capacity
+    }
+
+    /// Whether the queue has no room for a message at `position`. Without a limit the head need not be looked at, which
+    /// the other end is writing.
+    fn is_full_at(&self, position: u64) -> bool {
+        let capacity = self.capacity();
+        capacity != u64::MAX && position - self.head_end.head.load(Ordering::Acquire) >= capacity
     }
 
     /// Puts a message at the tail. A message that was not put comes back.
@@ -187,15 +214,15 @@ impl QueueBody {
         message: Outbound<'m>,
         deadline: Option<Instant>,
     ) -> Result<(), (Refused, Outbound<'m>)> {
-        let held = match lock_end(&self.tail_lock, deadline, || self.recover_tail(arena)) {
+        let held = match lock_end(&self.tail_end.lock, deadline, || self.recover_tail(arena)) {
             Ok(held) => held,
             Err(refused) => return Err((refused, message)),
         };
         if self.is_closed() {
             return Err((Refused::Closed, message));
         }
-        let position = self.tail.load(Ordering::Relaxed);
-        if position.wrapping_sub(self.head_end.head.load(Ordering::Acquire)) >= self.capacity {
+        let position = self.tail_end.tail.load(Ordering::Relaxed);
+        if self.is_full_at(position) {
             return Err((Refused::NotNow, message));
         }
         let slot = match self.free_slot(arena, position) {
@@ -218,7 +245,7 @@ impl QueueBody {
                 tx.commit();
             }
         }
-        self.tail.store(position + 1, Ordering::Release);
+        self.tail_end.tail.store(position + 1, Ordering::Release);
         drop(held);
         self.messages().notify();
         Ok(())
@@ -226,7 +253,7 @@ impl QueueBody {
 
     /// The slot of `position`, in a new ring if the last one is full.
     fn free_slot(&self, arena: &Arena, position: u64) -> Result<Offset> {
-        let ring = Offset(self.tail_ring.load(Ordering::Relaxed));
+        let ring = Offset(self.tail_end.ring.load(Ordering::Relaxed));
         let slot = slot(arena, ring, position);
         if Word::unpack(arena.word(slot).load(Ordering::Acquire)).kind == FREE {
             return Ok(slot);
@@ -234,7 +261,7 @@ impl QueueBody {
         self.grow(arena, ring, position)?;
         Ok(self::slot(
             arena,
-            Offset(self.tail_ring.load(Ordering::Relaxed)),
+            Offset(self.tail_end.ring.load(Ordering::Relaxed)),
             position,
         ))
     }
@@ -242,18 +269,18 @@ impl QueueBody {
     /// Goes on in a new ring, which begins with `position`.
     fn grow(&self, arena: &Arena, full: Offset, position: u64) -> Result<()> {
         let slots = ring_at(arena, full).slots.load(Ordering::Relaxed);
-        if self.spare.load(Ordering::Relaxed) == 0 {
+        if self.tail_end.spare.load(Ordering::Relaxed) == 0 {
             let mut tx = arena.begin();
             let ring = tx.new_ring((slots * GROWTH).min(LARGEST_RING))?;
-            tx.set(&self.spare, ring.0);
+            tx.set(&self.tail_end.spare, ring.0);
             tx.commit();
         }
-        let spare = self.spare.load(Ordering::Relaxed);
+        let spare = self.tail_end.spare.load(Ordering::Relaxed);
         let full = ring_at(arena, full);
         full.next.store(spare, Ordering::Relaxed);
         full.end.store(position, Ordering::Release);
-        self.tail_ring.store(spare, Ordering::Release);
-        self.spare.store(0, Ordering::Release);
+        self.tail_end.ring.store(spare, Ordering::Release);
+        self.tail_end.spare.store(0, Ordering::Release);
         Ok(())
     }
 
@@ -261,24 +288,26 @@ impl QueueBody {
     fn recover_tail(&self, arena: &Arena) {
         // A transaction that it left half done is undone by the next one.
         drop(arena.begin());
-        let ring = ring_at(arena, Offset(self.tail_ring.load(Ordering::Relaxed)));
+        let ring = ring_at(arena, Offset(self.tail_end.ring.load(Ordering::Relaxed)));
         if ring.end.load(Ordering::Acquire) != 0 {
-            self.tail_ring
+            self.tail_end
+                .ring
                 .store(ring.next.load(Ordering::Relaxed), Ordering::Release);
         }
-        if self.spare.load(Ordering::Relaxed) == self.tail_ring.load(Ordering::Relaxed) {
-            self.spare.store(0, Ordering::Release);
+        if self.tail_end.spare.load(Ordering::Relaxed) == self.tail_end.ring.load(Ordering::Relaxed)
+        {
+            self.tail_end.spare.store(0, Ordering::Release);
         }
-        let position = self.tail.load(Ordering::Relaxed);
+        let position = self.tail_end.tail.load(Ordering::Relaxed);
         let slot = slot(
             arena,
-            Offset(self.tail_ring.load(Ordering::Relaxed)),
+            Offset(self.tail_end.ring.load(Ordering::Relaxed)),
             position,
         );
         let word = Word::unpack(arena.word(slot).load(Ordering::Acquire));
         // Taken already, the word is FREE and still of this position.
         if word.is_of(position) {
-            self.tail.store(position + 1, Ordering::Release);
+            self.tail_end.tail.store(position + 1, Ordering::Release);
             self.messages().notify();
         }
     }
@@ -293,7 +322,7 @@ impl QueueBody {
         let mut taken = self.pop_locked(arena);
         if taken.is_none() && self.is_closed() {
             // Whoever is putting has the tail lock, and whoever gets it later finds the queue closed.
-            let tail = lock_end(&self.tail_lock, deadline, || self.recover_tail(arena))?;
+            let tail = lock_end(&self.tail_end.lock, deadline, || self.recover_tail(arena))?;
             taken = self.pop_locked(arena);
             drop(tail);
             if taken.is_none() {
@@ -302,7 +331,7 @@ impl QueueBody {
         }
         drop(held);
         let message = taken.ok_or(Refused::NotNow)?;
-        self.room.notify();
+        self.room().notify();
         Ok(message)
     }
 
@@ -365,9 +394,11 @@ impl QueueBody {
             let next = ring.next.load(Ordering::Relaxed);
             // While somebody grows the queue, the tail may still be about to leave the ring.
             let mut patience = Patience::default();
-            while self.tail_ring.load(Ordering::Acquire) == place.0 {
+            while self.tail_end.ring.load(Ordering::Acquire) == place.0 {
                 if !patience.wait() {
-                    drop(lock_end(&self.tail_lock, None, || self.recover_tail(arena)));
+                    drop(lock_end(&self.tail_end.lock, None, || {
+                        self.recover_tail(arena)
+                    }));
                 }
             }
             let mut tx = arena.begin();
@@ -393,7 +424,7 @@ impl QueueBody {
         let taken = word.is_of(position) && matches!(word.kind, MOVED | FREE);
         if taken || word.is_of(next_lap) {
             self.head_end.head.store(position + 1, Ordering::Release);
-            self.room.notify();
+            self.room().notify();
         }
     }
 }
@@ -428,16 +459,16 @@ fn destroy(arena: &'static Arena, body: Offset) {
         let mut tx = arena.begin();
         tx.set(&queue.head_end.ring, next);
         // A ring in use is still called spare if whoever put it to use died then.
-        if queue.spare.load(Ordering::Relaxed) == place.0 {
-            tx.set(&queue.spare, 0);
+        if queue.tail_end.spare.load(Ordering::Relaxed) == place.0 {
+            tx.set(&queue.tail_end.spare, 0);
         }
         tx.free(place, false);
         tx.commit();
     }
-    let spare = Offset(queue.spare.load(Ordering::Relaxed));
+    let spare = Offset(queue.tail_end.spare.load(Ordering::Relaxed));
     if !spare.is_none() {
         let mut tx = arena.begin();
-        tx.set(&queue.spare, 0);
+        tx.set(&queue.tail_end.spare, 0);
         tx.free(spare, false);
         tx.commit();
     }

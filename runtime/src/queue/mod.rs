@@ -105,12 +105,12 @@ impl<T> Queue<T> {
 
     /// Whether the queue holds as many items as it can, at some moment during the call.
     pub fn is_full(&self) -> bool {
-        self.0.body().len() >= self.0.body().capacity
+        self.0.body().len() >= self.0.body().capacity()
     }
 
     /// How many items the queue can hold; `None` if that is not limited.
     pub fn capacity(&self) -> Option<usize> {
-        let capacity = self.0.body().capacity;
+        let capacity = self.0.body().capacity();
         (capacity != u64::MAX).then_some(capacity as usize)
     }
 
@@ -226,9 +226,9 @@ impl<T: Serialize> Queue<T> {
             // Announce, look once more, then sleep.
             match announced.take() {
                 None if patience.wait() => {}
-                None => announced = Some(queue.room.announce()),
+                None => announced = Some(queue.room().announce()),
                 Some(announced) => {
-                    if !queue.room.sleep(announced, deadline) {
+                    if !queue.room().sleep(announced, deadline) {
                         return Err(TryPutError::Full(()));
                     }
                 }

@@ -141,7 +141,7 @@ fn a_putter_wakes_though_who_was_to_wake_it_died() {
         let queue: Queue<u32> = queue.clone();
         thread::spawn(move || queue.put(2))
     };
-    half_notify(queue.0.arena(), &queue.0.body().room);
+    half_notify(queue.0.arena(), queue.0.body().room());
     assert_eq!(queue.get(), Ok(1));
     assert!(ends(move || putter.join().expect("no panic")).is_ok());
 }
