@@ -42,9 +42,9 @@ struct TailEnd {
 struct Common {
     /// Those who wait for room.
     room: Signal,
+    closed: AtomicU32,
     /// Those who wait for messages.
     messages: Signal,
-    closed: AtomicU32,
     /// How many messages the queue may hold.
     capacity: u64,
 }
