@@ -82,7 +82,7 @@ pub use error::{
     ProcessError, Ran, RecvError, Result, SendError, Subject, TryGetError, TryPutError, WaitsFor,
 };
 pub use process::{
-    Builder, ChildProcess, CurrentProcess, ParentProcess, Process, StartMethod, Stdio,
+    Builder, ChildProcess, CurrentProcess, Joining, ParentProcess, Process, StartMethod, Stdio,
     active_children, cpu_count, current_process, init, parent_process, set_executable,
     set_start_method, start_method,
 };

@@ -10,6 +10,7 @@
 //! There is no handshake to wait for: the parent goes on as soon as the system has started the child, and learns the rest
 //! from the child's end, which the kernel tells whatever its kind, and from the stage in its record.
 
+mod awaiting;
 mod boot;
 mod builder;
 mod child;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+pub use awaiting::Joining;
 pub use boot::init;
 #[doc(hidden)]
 pub use boot::{main, test};
@@ -84,6 +86,26 @@ impl<R> Process<R> {
 
 impl<R: DeserializeOwned> Process<R> {
     /// Waits until the process has ended, and returns what its function returned.
+    ///
+    /// What the function returned is safe once it is here: what happens to the process at its exit does not take it
+    /// back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn divide(a: u32, b: u32) -> u32 {
+    ///     a / b
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     assert_eq!(mp::spawn!(divide, 84, 2)?.join()?, 42);
+    ///     let error = mp::spawn!(divide, 84, 0)?.join().unwrap_err();
+    ///     assert!(matches!(error, mp::ProcessError::Panicked(panic) if panic.message() == "attempt to divide by zero"));
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
