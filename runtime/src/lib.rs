@@ -1,8 +1,8 @@
 //! Processes as easy as Python's `multiprocessing` made them, with nothing to clean up and nothing that can hang.
 //!
-//! A program needs processes, not threads, when its work may crash, leak or abort, calls C code that is not thread-safe,
-//! must be killed at a deadline, or needs a memory limit, an environment or an address space of its own. Annotate a
-//! function, and a child process runs it:
+//! A program needs processes, not threads, when its work may crash, leak or abort, calls C code that is not
+//! thread-safe, must be killed at a deadline, or needs a memory limit, an environment or an address space of its own.
+//! Annotate a function, and a child process runs it:
 //!
 //! ```
 //! #[mp::process_fn]
@@ -22,34 +22,39 @@
 //!
 //! | for | use |
 //! |---|---|
-//! | functions that children run | [`#[process_fn]`](macro@process_fn), [`#[mp::main]`](macro@main), [`#[mp::test]`](macro@test), [`init`] |
-//! | starting and joining | [`spawn!`], [`Builder`], [`Process`], [`ProcessError`] |
+//! | functions that children run | [`#[process_fn]`](macro@process_fn) |
+//! | programs and tests that start them | [`#[mp::main]`](macro@main), [`#[mp::test]`](macro@test), [`init`] |
+//! | starting and joining | [`spawn!`], [`Builder`], [`Process`], [`ProcessError`], [`StartMethod`] |
+//! | who is who | [`current_process`], [`parent_process`], [`active_children`], [`cpu_count`] |
 //! | handing work and results around | [`Queue`] |
 //! | talking to one process | [`pipe`], [`channel`], [`Connection`] |
 //! | sharing | [`Value`], [`Array`] |
 //! | synchronizing | [`Lock`], [`Event`] |
 //! | values that are awkward to send | [`Json`], [`RemoteError`] |
+//! | what goes wrong | [`Error`], and one type for each kind of operation, such as [`TryPutError`] and [`LockError`] |
+//! | looking inside | [`functions`], [`arena_stats`] |
 //!
 //! # How it works
 //!
-//! **Functions cross by name.** The program is its own registry: `#[process_fn]` enters a function under its name, a child
-//! executes the same program, and `#[mp::main]`, before anything else of `main`, sees that there is an order and runs the
-//! function of that name. No address, no closure, no code ever crosses.
+//! **Functions cross by name.** The program is its own registry: `#[process_fn]` enters a function under its name, a
+//! child executes the same program, and `#[mp::main]`, before anything else of `main`, sees that there is an order and
+//! runs the function of that name. No address, no closure, no code ever crosses.
 //!
-//! **Data crosses in place.** All processes that descend from one `main`, its *tree*, map one piece of anonymous shared
-//! memory. Queues, locks and values lie in it, arguments and results pass through it. A [`Queue`], [`Lock`], [`Event`],
-//! [`Value`] or [`Array`] is a *handle*: cheap to clone, and sent in any message as a few bytes, as an argument, in a struct,
-//! through a queue, back as a result. There is no name in a file system and no process that cleans up: the memory is gone
-//! with the last process of the tree, however it ends.
+//! **Data crosses in place.** All processes that descend from one `main`, its *tree*, map one piece of anonymous
+//! shared memory. Queues, locks and values lie in it, arguments and results pass through it. A [`Queue`], [`Lock`],
+//! [`Event`], [`Value`] or [`Array`] is a *handle*: cheap to clone, and sent in any message as a few bytes, as an
+//! argument, in a struct, through a queue, back as a result. There is no name in a file system and no process that
+//! cleans up: the memory is gone with the last process of the tree, however it ends.
 //!
-//! **Death is ordinary.** Any process may die at any instruction. What it held comes back, locks tell their next owner who
-//! died, queues go on, `join` says what happened and whether the function ran.
+//! **Death is ordinary.** Any process may die at any instruction. What it held comes back, locks tell their next owner
+//! who died, queues go on, `join` says what happened and whether the function ran.
 //!
 //! # What `mp` does not do
 //!
-//! - Closures and generic functions do not cross: a name needs one function. Pass what a closure would capture as arguments.
-//! - Processes of other programs are not in the tree. Handles have no meaning outside of it, and refuse to be serialized
-//!   there.
+//! - Closures and generic functions do not cross: a name needs one function. Pass what a closure would capture as
+//!   arguments.
+//! - Processes of other programs are not in the tree. Handles have no meaning outside of it, and refuse to be
+//!   serialized there.
 //! - Nothing runs before `main` but the registration of names.
 //!
 //! # Platforms
@@ -72,6 +77,7 @@ mod sync;
 mod sys;
 mod wire;
 
+/// The crate whose `Pod` makes a type [`Shareable`].
 pub use bytemuck;
 pub use multiproc_macros::{main, process_fn, test};
 

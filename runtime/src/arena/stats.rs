@@ -5,7 +5,22 @@ use std::sync::atomic::Ordering;
 use super::arena;
 use crate::error::Result;
 
-/// How much of the tree's shared memory is in use.
+/// How much of the tree's shared memory is in use, as [`arena_stats`] tells it.
+///
+/// # Examples
+///
+/// ```
+/// let before = mp::arena_stats()?;
+/// assert!(before.used < before.capacity);
+/// assert_eq!(before.processes, 1);
+///
+/// let queue = mp::Queue::new()?;
+/// queue.put(vec![0_u8; 100_000])?;
+/// let with_queue = mp::arena_stats()?;
+/// assert_eq!(with_queue.objects, before.objects + 1);
+/// assert!(with_queue.used >= before.used + 100_000);
+/// # Ok::<(), mp::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ArenaStats {
@@ -21,6 +36,8 @@ pub struct ArenaStats {
 
 /// Tells how much of the tree's shared memory is in use.
 ///
+/// What processes held that have died is given back first, so that it does not count.
+///
 /// # Examples
 ///
 /// ```
@@ -34,7 +51,7 @@ pub struct ArenaStats {
 ///
 /// # Errors
 ///
-/// When the shared memory cannot be made.
+/// [`Error::Os`](crate::Error::Os) when the shared memory cannot be made.
 pub fn arena_stats() -> Result<ArenaStats> {
     let arena = arena()?;
     arena.sweep();

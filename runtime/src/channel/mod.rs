@@ -1,8 +1,9 @@
 //! Connections: pipes between two processes, made of kernel sockets.
 //!
 //! A socket does what memory cannot: it tells the death of the peer, whatever its kind, can be polled with other
-//! descriptors, and carries descriptors. A message is one packet, so that no death leaves half of one. What is large, or
-//! names objects, goes as a parcel in the arena, and the packet names the parcel; the pipe's object owns it meanwhile.
+//! descriptors, and carries descriptors. A message is one packet, so that no death leaves half of one. What is large,
+//! or names objects, goes as a parcel in the arena, and the packet names the parcel; the pipe's object owns it
+//! meanwhile.
 //!
 //! | first byte | the rest of the packet |
 //! |---|---|
@@ -37,8 +38,9 @@ use crate::wire;
 /// [`RecvError::Closed`] and sending with [`SendError::Closed`]. The peer is gone when the last copy of it is: a
 /// connection that was passed to a child by value is not open in the parent any more.
 ///
-/// A connection can be passed to a new process as an argument, and sent over another connection. It can be polled by its
-/// descriptor ([`AsFd`]): that is readable when a message or the end is there.
+/// A connection can be passed to a new process as an argument, and sent over another connection. An item of a queue or
+/// the value of a process function cannot contain one: encoding that is an error. It can be polled by its descriptor
+/// ([`AsFd`]): that is readable when a message or the end is there.
 ///
 /// # Examples
 ///
@@ -49,6 +51,9 @@ use crate::wire;
 /// assert_eq!(a.recv()?, "got 7");
 /// drop(b);
 /// assert!(matches!(a.recv(), Err(mp::RecvError::Closed)));
+///
+/// let queue = mp::Queue::new()?;
+/// assert!(matches!(queue.put(a), Err(mp::TryPutError::Encode(..))));
 /// # Ok::<(), mp::Error>(())
 /// ```
 pub struct Connection<S, R> {
@@ -63,13 +68,32 @@ pub struct Connection<S, R> {
 
 /// Makes a connection: the first end sends `A` and receives `B`, the second sends `B` and receives `A`.
 ///
-/// # Errors
-///
-/// When the system gives no more descriptors, or the shared memory is full or cannot be made.
-///
 /// # Examples
 ///
-/// See [`Connection`].
+/// ```
+/// #[mp::process_fn]
+/// fn serve(peer: mp::Connection<String, u32>) {
+///     while let Ok(number) = peer.recv() {
+///         peer.send(format!("got {number}")).unwrap();
+///     }
+/// }
+///
+/// #[mp::main]
+/// fn main() -> mp::Result<()> {
+///     let (here, there) = mp::pipe::<u32, String>()?;
+///     let process = mp::spawn!(serve, there)?;
+///     here.send(7)?;
+///     assert_eq!(here.recv()?, "got 7");
+///     drop(here); // which ends the loop of `serve`
+///     process.join()?;
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Os`](crate::Error::Os) when the system gives no more descriptors or the shared memory cannot be made, and
+/// [`Error::OutOfMemory`](crate::Error::OutOfMemory) when that is full.
 pub fn pipe<A, B>() -> Result<(Connection<A, B>, Connection<B, A>)> {
     let (first, second) = sys::packet_pair()
         .map_err(|error| Error::os("cannot make the sockets of a pipe", error))?;
@@ -91,25 +115,68 @@ impl<S, R> Connection<S, R> {
         }
     }
 
-    /// Sends bytes as they are; the peer receives them with [`recv_bytes`](Self::recv_bytes). An empty message is one too.
+    /// Sends bytes as they are; the peer receives them with [`recv_bytes`](Self::recv_bytes). An empty message is one
+    /// too.
+    ///
+    /// It waits while the peer has not received what the system keeps for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (a, b) = mp::pipe::<(), ()>()?;
+    /// a.send_bytes(b"tea")?;
+    /// assert_eq!(b.recv_bytes()?, b"tea");
+    /// drop(b);
+    /// assert_eq!(a.send_bytes(b"toast"), Err(mp::SendError::Closed(())));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// When the peer is gone, or the system refuses.
+    /// [`SendError::Closed`] when the peer is gone, and [`SendError::Failed`] when the shared memory is full or the
+    /// system refuses.
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError<()>> {
         self.transmit(Content::Bytes, bytes, Outgoing::default())
     }
 
     /// Waits for a message of bytes.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (a, b) = mp::pipe::<u32, u32>()?;
+    /// a.send_bytes(b"tea")?;
+    /// a.send(7)?;
+    /// assert_eq!(b.recv_bytes()?, b"tea");
+    /// assert!(matches!(b.recv_bytes(), Err(mp::RecvError::Failed(_))));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// When the peer is gone, or its message was sent by [`send`](Self::send).
+    /// [`RecvError::Closed`] when the peer is gone, and [`RecvError::Failed`] when its message was sent by
+    /// [`send`](Self::send), in which case it is lost, or the system refuses.
     pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
         self.receive(None, |message| message.bytes().map(<[u8]>::to_vec))
     }
 
     /// Waits for a message of bytes, copies it to the front of `buffer`, and returns its length.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (a, b) = mp::pipe::<(), ()>()?;
+    /// let mut buffer = [0; 4];
+    /// a.send_bytes(b"tea")?;
+    /// assert_eq!(b.recv_bytes_into(&mut buffer)?, 3);
+    /// assert_eq!(&buffer[..3], b"tea");
+    ///
+    /// a.send_bytes(b"toast")?;
+    /// let too_long = b.recv_bytes_into(&mut buffer);
+    /// assert_eq!(too_long, Err(mp::RecvError::TooLong { length: 5, buffer: 4 }));
+    /// assert_eq!(b.recv_bytes()?, b"toast");
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -148,9 +215,22 @@ impl<S, R> Connection<S, R> {
 
     /// Waits until a message or the end is there, for at most `timeout`; returns whether it is.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (a, b) = mp::pipe::<u32, u32>()?;
+    /// assert!(!b.poll(Duration::ZERO)?);
+    /// a.send(7)?;
+    /// assert!(b.poll(Duration::MAX)?);
+    /// assert_eq!(b.try_recv()?, 7);
+    /// # Ok::<(), mp::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// When the system refuses.
+    /// [`Error::Os`](crate::Error::Os) when the system refuses.
     pub fn poll(&self, timeout: Duration) -> Result<bool> {
         sys::poll_readable(self.socket.as_fd(), deadline_after(timeout))
             .map_err(|error| Error::os("cannot wait for a message on a connection", error))
@@ -208,9 +288,21 @@ impl<S, R> Connection<S, R> {
 impl<S: Serialize, R> Connection<S, R> {
     /// Sends a value. It waits while the peer has not received what the system keeps for it (some hundred messages).
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (a, b) = mp::pipe::<Vec<u8>, ()>()?;
+    /// a.send(vec![1, 2, 3])?;
+    /// assert_eq!(b.recv()?, [1, 2, 3]);
+    /// drop(b);
+    /// assert_eq!(a.send(vec![4]), Err(mp::SendError::Closed(vec![4])));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// With the value: when the peer is gone, the value cannot be encoded, or the system refuses.
+    /// With the value: [`SendError::Closed`] when the peer is gone, also while this waits, [`SendError::Encode`] when
+    /// the value cannot be encoded, and [`SendError::Failed`] when the shared memory is full or the system refuses.
     pub fn send(&self, value: S) -> Result<(), SendError<S>> {
         let encode = |buffer: &mut Vec<u8>| {
             wire::append(&value, buffer, &|| "a value for a connection".to_owned())
@@ -230,14 +322,36 @@ impl<S: Serialize, R> Connection<S, R> {
 impl<S, R: DeserializeOwned> Connection<S, R> {
     /// Waits for a value.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (a, b) = mp::pipe::<u32, u32>()?;
+    /// a.send(7)?;
+    /// drop(a);
+    /// assert_eq!(b.recv(), Ok(7)); // what was sent comes first
+    /// assert_eq!(b.recv(), Err(mp::RecvError::Closed));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`RecvError::Closed`] when the peer is gone, and [`RecvError::Decode`] when what it sent is no `R`.
+    /// [`RecvError::Closed`] when the peer is gone, [`RecvError::Decode`] when what it sent is no `R`, and
+    /// [`RecvError::Failed`] when the system refuses.
     pub fn recv(&self) -> Result<R, RecvError> {
         self.receive(None, decode)
     }
 
     /// Receives a value if one is there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (a, b) = mp::pipe::<u32, u32>()?;
+    /// assert_eq!(b.try_recv(), Err(mp::RecvError::Empty));
+    /// a.send(7)?;
+    /// assert_eq!(b.try_recv(), Ok(7));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -247,6 +361,18 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
     }
 
     /// Waits for a value for at most `timeout`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (a, b) = mp::pipe::<u32, u32>()?;
+    /// assert_eq!(b.recv_timeout(Duration::from_millis(1)), Err(mp::RecvError::TimedOut));
+    /// a.send(7)?;
+    /// assert_eq!(b.recv_timeout(Duration::MAX), Ok(7));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

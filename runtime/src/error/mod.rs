@@ -1,8 +1,8 @@
 //! What can go wrong, as values.
 //!
 //! One type for each operation whose callers branch on the outcome ([`ProcessError`], [`LockError`],
-//! [`TryPutError`], [`RecvError`], …), and [`Error`], into which all of them turn with `?`. Messages say what was tried, on what, why it
-//! failed and what to do.
+//! [`TryPutError`], [`RecvError`], …), and [`Error`], into which all of them turn with `?`. Messages say what was
+//! tried, on what, why it failed and what to do.
 
 mod channel;
 mod lock;
@@ -18,33 +18,67 @@ pub use process::{Panic, ProcessError, Ran, Subject};
 pub use queue::{TryGetError, TryPutError};
 
 /// The result of most operations of this library.
+///
+/// # Examples
+///
+/// ```
+/// fn sum(queue: &mp::Queue<u32>) -> mp::Result<u32> {
+///     Ok(queue.get()? + queue.get()?)
+/// }
+///
+/// let queue = mp::Queue::new()?;
+/// queue.put(1)?;
+/// queue.put(2)?;
+/// assert_eq!(sum(&queue)?, 3);
+/// # Ok::<(), mp::Error>(())
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Everything that can fail in this library.
 ///
+/// Errors of single operations ([`ProcessError`], [`LockError`], [`TryPutError`], …) turn into it with `?`; match on
+/// those where the program goes on in different ways, and on this where it says what went wrong.
+///
 /// `Debug` prints what `Display` prints, then the causes, because that is what a program whose `main` returns
 /// [`mp::Result`](Result) shows to its user.
+///
+/// # Examples
+///
+/// ```
+/// #[mp::process_fn]
+/// fn work() {}
+///
+/// // Here is no `#[mp::main]`.
+/// let error = mp::spawn!(work).unwrap_err();
+/// assert!(matches!(error, mp::Error::NotInitialized));
+/// assert!(error.to_string().contains("annotate `main` with #[mp::main]"));
+/// ```
 #[non_exhaustive]
 pub enum Error {
     /// A process was to be started, but neither `#[mp::main]`, `#[mp::test]` nor [`mp::init()`](crate::init) has run,
-    /// so that a child would run `main` from its start instead of its function.
+    /// so that a child would run `main` from its start instead of its function. Annotate `main`, or make `mp::init()`
+    /// its first statement. In a child, making a shared object before that statement is this error, too.
     NotInitialized,
     /// The chain of children of children is longer than the library allows: most likely a function that starts itself.
+    /// Bound the recursion.
     TooDeep {
         /// How many generations there are already.
         depth: u32,
     },
-    /// The start method is not available on this platform or in this version.
+    /// The start method is not available on this platform or in this version: choose one of
+    /// [`StartMethod::available`](crate::StartMethod::available).
     StartMethodUnavailable {
         /// The method asked for.
         method: &'static str,
     },
-    /// The start method was set before; it can be set once in a program.
+    /// The start method was set before; it can be set once in a program. For one process,
+    /// [`Builder::start_method`](crate::Builder::start_method) chooses.
     StartMethodSet {
         /// The method that is set.
         current: &'static str,
     },
-    /// A process could not be started.
+    /// A process could not be started: the system refused, or there is no such program or working directory. Nothing
+    /// of the function ran.
     Start {
         /// The function it was to run.
         function: String,
@@ -53,11 +87,14 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
-    /// A value could not be turned into bytes.
+    /// A value could not be turned into bytes: its type refuses, or it contains what cannot travel this way. The
+    /// message says which value, and what to do, often to wrap it in [`Json`](crate::Json).
     Encode(EncodeError),
-    /// Bytes could not be turned into a value.
+    /// Bytes could not be turned into a value: sender and receiver name different types, or the type needs
+    /// [`Json`](crate::Json).
     Decode(DecodeError),
-    /// The tree's shared memory has no room for what was asked.
+    /// The tree's shared memory has no room for what was asked: free what is no longer needed, bound the queues, or
+    /// send less at once. [`arena_stats`](crate::arena_stats) tells what it is used for.
     OutOfMemory {
         /// Bytes asked for.
         wanted: u64,
@@ -66,22 +103,26 @@ pub enum Error {
         /// Bytes that the shared memory can hold.
         capacity: u64,
     },
-    /// The operating system refused.
+    /// The operating system refused; its error says why, and where it is a limit (of descriptors, of memory), which
+    /// one to raise.
     Os {
         /// What was tried.
         what: String,
         /// The system's error.
         source: io::Error,
     },
-    /// A process ended without giving its function's value.
+    /// A process ended without giving its function's value. The error says how, and whether a retry is safe.
     Process(ProcessError),
-    /// A function returned an error (see [`RemoteError`](crate::RemoteError)).
+    /// A function returned an error that came from another process (see [`RemoteError`](crate::RemoteError)).
     Remote(Box<dyn std::error::Error + Send + Sync>),
-    /// A lock was not acquired, or its previous owner died; see [`LockError`].
+    /// A lock was not acquired, or its previous owner died, and the error, with the guard in it, was passed on with
+    /// `?`. Match on [`LockError`] instead to go on with the guard.
     Lock(String),
-    /// A queue operation did not succeed; see [`TryPutError`] and [`TryGetError`].
+    /// A queue was full, empty or shut down, or the system refused. Match on [`TryPutError`] or [`TryGetError`]
+    /// instead to tell, and to have the item back.
     Queue(String),
-    /// A connection operation did not succeed; see [`SendError`] and [`RecvError`].
+    /// A connection did not send or receive, most likely because the peer is gone. Match on [`SendError`] or
+    /// [`RecvError`] instead to tell.
     Connection(String),
 }
 
@@ -167,6 +208,22 @@ impl From<io::Error> for Error {
 }
 
 /// A value that could not be turned into bytes: what it was for, its type, and why.
+///
+/// The type's `Serialize` refused it, or it contains what cannot travel this way, such as a connection in the item of
+/// a queue. The message says what to do. Nothing was sent.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+///
+/// let queue = mp::Queue::new()?;
+/// let before_1970 = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+/// let Err(mp::TryPutError::Encode(item, error)) = queue.put(before_1970) else { panic!() };
+/// assert_eq!(item, before_1970);
+/// assert!(error.to_string().starts_with("an item for a queue of type `std::time::SystemTime` cannot be encoded: "));
+/// # Ok::<(), mp::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodeError {
     pub(crate) subject: String,
@@ -197,6 +254,26 @@ impl From<EncodeError> for Error {
 }
 
 /// Bytes that could not be turned into a value: what they were for, the type wanted, and why.
+///
+/// Sender and receiver name different types, or the type asks the data for its shape, which [`Json`](crate::Json)
+/// makes possible. The message has been taken, and the next one can be.
+///
+/// # Examples
+///
+/// ```
+/// #[derive(Debug, serde::Serialize, serde::Deserialize)]
+/// #[serde(untagged)]
+/// enum Id {
+///     Number(u64),
+///     Name(String),
+/// }
+///
+/// let queue = mp::Queue::new()?;
+/// queue.put(Id::Number(7))?;
+/// let Err(mp::TryGetError::Decode(error)) = queue.get() else { panic!() };
+/// assert!(error.to_string().contains("wrap the value in `mp::Json<T>`"));
+/// # Ok::<(), mp::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeError {
     pub(crate) subject: String,

@@ -7,9 +7,26 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 
 /// Whether the function of a process ran, which tells whether a retry is safe.
+///
+/// # Examples
+///
+/// ```
+/// #[mp::process_fn]
+/// fn pay(amount: u8) -> u32 {
+///     std::process::exit(amount.into());
+/// }
+///
+/// #[mp::main]
+/// fn main() -> mp::Result<()> {
+///     let error = mp::spawn!(pay, 7)?.join().unwrap_err();
+///     assert_eq!(error.ran(), mp::Ran::Partly); // it may have paid already
+///     assert!(error.to_string().ends_with("the function was running"));
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Ran {
-    /// The function was not called.
+    /// The function was not called. A retry is safe.
     No,
     /// The function was called, and the process ended before it returned.
     Partly,
@@ -31,6 +48,26 @@ impl fmt::Display for Ran {
 }
 
 /// The process that an error is about.
+///
+/// # Examples
+///
+/// ```
+/// #[mp::process_fn(name = "reports::print")]
+/// fn print() {
+///     std::process::exit(1);
+/// }
+///
+/// #[mp::main]
+/// fn main() -> mp::Result<()> {
+///     let process = mp::Builder::new().name("printer").spawn::<print>(())?;
+///     let pid = process.id();
+///     let error = process.join().unwrap_err();
+///     let mp::Subject { name, function, .. } = error.subject();
+///     assert_eq!((&**name, &**function), ("printer", "reports::print"));
+///     assert_eq!(error.subject().to_string(), format!("process `printer` (pid {pid}, function `reports::print`)"));
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
     /// The process's name.
@@ -54,6 +91,27 @@ impl fmt::Display for Subject {
 }
 
 /// A panic in another process.
+///
+/// The child has printed it to its standard error as any panic; this is the same as data.
+///
+/// # Examples
+///
+/// ```
+/// #[mp::process_fn]
+/// fn check(age: i32) {
+///     assert!(age >= 0, "{age} is no age");
+/// }
+///
+/// #[mp::main]
+/// fn main() -> mp::Result<()> {
+///     let Err(mp::ProcessError::Panicked(panic)) = mp::spawn!(check, -1)?.join() else { panic!() };
+///     assert_eq!(panic.message(), "-1 is no age");
+///     assert!(panic.location().is_some_and(|location| location.contains(".rs:")));
+///     assert_eq!(panic.thread(), Some("main"));
+///     assert_eq!(panic.subject().name, "Process-1");
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Panic {
     pub(crate) message: String,
@@ -64,27 +122,27 @@ pub struct Panic {
 }
 
 impl Panic {
-    /// The panic's message.
+    /// Returns the panic's message.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Where it panicked, as `file:line:column`, unless the function installed a panic hook of its own.
+    /// Tells where it panicked, as `file:line:column`, unless the function installed a panic hook of its own.
     pub fn location(&self) -> Option<&str> {
         self.location.as_deref()
     }
 
-    /// The backtrace, if one was captured (`RUST_BACKTRACE=1`).
+    /// Returns the backtrace, if one was captured (`RUST_BACKTRACE=1`).
     pub fn backtrace(&self) -> Option<&str> {
         self.backtrace.as_deref()
     }
 
-    /// The name of the thread that panicked, if it has one.
+    /// Returns the name of the thread that panicked, if it has one.
     pub fn thread(&self) -> Option<&str> {
         self.thread.as_deref()
     }
 
-    /// The process that panicked.
+    /// Returns the process that panicked.
     pub fn subject(&self) -> &Subject {
         &self.subject
     }
@@ -110,12 +168,37 @@ impl std::error::Error for Panic {}
 ///
 /// Each variant knows which process and which function it is about, and whether the function ran: see
 /// [`subject`](Self::subject).
+///
+/// # Examples
+///
+/// ```
+/// use mp::ProcessError;
+///
+/// #[mp::process_fn]
+/// fn wait_for_ever() {
+///     loop {
+///         std::thread::park();
+///     }
+/// }
+///
+/// #[mp::main]
+/// fn main() -> mp::Result<()> {
+///     let process = mp::spawn!(wait_for_ever)?;
+///     process.kill()?;
+///     match process.join() {
+///         Err(ProcessError::Signaled { signal, .. }) => assert_eq!(signal, 9),
+///         other => panic!("{other:?}"),
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ProcessError {
-    /// The function panicked.
+    /// The function panicked. A retry with the same arguments most likely panics, too.
     Panicked(Panic),
-    /// A signal ended the process.
+    /// A signal ended the process: somebody killed it, the system was out of memory (SIGKILL), or it crashed (SIGSEGV,
+    /// SIGABRT).
     Signaled {
         /// The signal's number.
         signal: i32,
@@ -124,47 +207,53 @@ pub enum ProcessError {
         /// The process.
         subject: Box<Subject>,
     },
-    /// The process exited before its function returned: it called [`std::process::exit`].
+    /// The process exited before its function returned: it called [`std::process::exit`]. To give a value or an error,
+    /// the function has to return it.
     Exited {
         /// The exit code.
         code: i32,
         /// The process.
         subject: Box<Subject>,
     },
-    /// The process ended before it took its order, so that nothing of the function ran.
+    /// The process ended before it took its order, so that nothing of the function ran. Either its `main` has neither
+    /// `#[mp::main]` nor `mp::init()` as the first statement, or what stands before that ended it.
     NotStarted {
         /// The exit code.
         code: i32,
         /// The process.
         subject: Box<Subject>,
     },
-    /// The child's program has no function of that name.
+    /// The child's program has no function of that name: it is another program than the parent's, or the linker left
+    /// out the crate that the function is in. The hint says which, and what to do.
     UnknownFunction {
         /// Which functions it has that look like it, and what to do.
         hint: String,
         /// The process.
         subject: Box<Subject>,
     },
-    /// The child could not decode an argument, or the parent could not decode the value.
+    /// The child could not decode an argument, or the parent could not decode the value. The message says what to do,
+    /// often to wrap it in [`Json`](crate::Json); [`ran`](Self::ran) tells which of the two it was.
     Decode {
         /// What could not be decoded, and why.
         message: String,
         /// The process.
         subject: Box<Subject>,
     },
-    /// The child could not encode the function's value.
+    /// The child could not encode the function's value. The function has run.
     Encode {
         /// What could not be encoded, and why.
         message: String,
         /// The process.
         subject: Box<Subject>,
     },
-    /// The exit status of the process was lost, because something else in this program waited for it, and it left no value.
+    /// The exit status of the process was lost, because something else in this program waited for it, and it left no
+    /// value.
     Lost {
         /// The process.
         subject: Box<Subject>,
     },
-    /// The operating system or the shared memory failed the child on its way.
+    /// The operating system or the shared memory failed the child on its way; for one, there was no room for the
+    /// value.
     Failed {
         /// What failed.
         message: String,
@@ -174,7 +263,23 @@ pub enum ProcessError {
 }
 
 impl ProcessError {
-    /// The process that this error is about, its function, and whether the function ran.
+    /// Returns the process that this error is about, its function, and whether the function ran.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[mp::process_fn]
+    /// # fn exit() {
+    /// #     std::process::exit(1);
+    /// # }
+    /// # #[mp::main]
+    /// # fn main() -> mp::Result<()> {
+    /// let process = mp::spawn!(exit)?;
+    /// let pid = process.id();
+    /// assert_eq!(process.join().unwrap_err().subject().pid, pid);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn subject(&self) -> &Subject {
         match self {
             ProcessError::Panicked(panic) => &panic.subject,
@@ -189,7 +294,26 @@ impl ProcessError {
         }
     }
 
-    /// Whether the function ran: [`Ran::No`] means that a retry is safe.
+    /// Tells whether the function ran: [`Ran::No`] means that a retry is safe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn answer() -> u32 {
+    ///     42
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let answer = mp::spawn!(answer)?.join().or_else(|error| match error.ran() {
+    ///         mp::Ran::No => mp::spawn!(answer)?.join().map_err(mp::Error::from),
+    ///         _ => Err(error.into()),
+    ///     })?;
+    ///     assert_eq!(answer, 42);
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn ran(&self) -> Ran {
         self.subject().ran
     }

@@ -5,21 +5,44 @@ use std::fmt;
 use super::{DecodeError, EncodeError, Error};
 
 /// Why an item was not put into a queue; the item comes back.
+///
+/// # Examples
+///
+/// ```
+/// use mp::TryPutError;
+///
+/// let queue = mp::Queue::bounded(1)?;
+/// queue.put(1)?;
+/// assert_eq!(queue.try_put(2), Err(TryPutError::Full(2)));
+/// queue.shutdown()?;
+/// assert_eq!(queue.try_put(2), Err(TryPutError::Shutdown(2)));
+/// # Ok::<(), mp::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryPutError<T> {
-    /// The queue is full (`try_put`), or stayed so until the deadline (`put_timeout`).
+    /// The queue is full (`try_put`), or stayed so until the deadline (`put_timeout`). There may be room later.
     Full(T),
-    /// The queue has been shut down.
+    /// The queue has been shut down, and will take nothing any more.
     Shutdown(T),
-    /// The item cannot be encoded.
+    /// The item cannot be encoded. Putting others goes on working.
     Encode(T, EncodeError),
-    /// The shared memory is full, or the system refused.
+    /// The shared memory is full, or the system refused; the text says which.
     Failed(T, String),
 }
 
 impl<T> TryPutError<T> {
-    /// The item that was not put.
+    /// Returns the item that was not put.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = mp::Queue::bounded(1)?;
+    /// queue.put("tea".to_owned())?;
+    /// let item = queue.try_put("toast".to_owned()).unwrap_err().into_inner();
+    /// assert_eq!(item, "toast");
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     pub fn into_inner(self) -> T {
         match self {
             TryPutError::Full(item)
@@ -29,12 +52,30 @@ impl<T> TryPutError<T> {
         }
     }
 
-    /// Whether the queue was full.
+    /// Tells whether the queue was full.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = mp::Queue::bounded(1)?;
+    /// queue.put(1)?;
+    /// assert!(queue.try_put(2).is_err_and(|error| error.is_full()));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     pub fn is_full(&self) -> bool {
         matches!(self, TryPutError::Full(_))
     }
 
-    /// Whether the queue has been shut down.
+    /// Tells whether the queue has been shut down.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = mp::Queue::new()?;
+    /// queue.shutdown()?;
+    /// assert!(queue.put(1).is_err_and(|error| error.is_shutdown()));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     pub fn is_shutdown(&self) -> bool {
         matches!(self, TryPutError::Shutdown(_))
     }
@@ -87,26 +128,55 @@ impl<T> From<TryPutError<T>> for Error {
 }
 
 /// Why a queue gave no item.
+///
+/// # Examples
+///
+/// ```
+/// use mp::TryGetError;
+///
+/// let queue = mp::Queue::<u32>::new()?;
+/// assert_eq!(queue.try_get(), Err(TryGetError::Empty));
+/// queue.shutdown()?;
+/// assert_eq!(queue.try_get(), Err(TryGetError::Shutdown));
+/// # Ok::<(), mp::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryGetError {
-    /// The queue is empty (`try_get`), or stayed so until the deadline (`get_timeout`).
+    /// The queue is empty (`try_get`), or stayed so until the deadline (`get_timeout`). An item may come later.
     Empty,
-    /// The queue has been shut down and drained.
+    /// The queue has been shut down and drained: no item will come any more.
     Shutdown,
-    /// The item cannot be decoded. It has been taken from the queue.
+    /// The item cannot be decoded. It has been taken from the queue, and the next one can be.
     Decode(DecodeError),
     /// The system refused.
     Failed(String),
 }
 
 impl TryGetError {
-    /// Whether the queue was empty.
+    /// Tells whether the queue was empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = mp::Queue::<u32>::new()?;
+    /// assert!(queue.try_get().is_err_and(|error| error.is_empty()));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         matches!(self, TryGetError::Empty)
     }
 
-    /// Whether the queue has been shut down and drained.
+    /// Tells whether the queue has been shut down and drained.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = mp::Queue::<u32>::new()?;
+    /// queue.shutdown()?;
+    /// assert!(queue.get().is_err_and(|error| error.is_shutdown()));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     pub fn is_shutdown(&self) -> bool {
         matches!(self, TryGetError::Shutdown)
     }

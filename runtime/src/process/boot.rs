@@ -42,8 +42,8 @@ pub(super) fn test_path() -> Option<&'static str> {
 
 /// Does by hand what `#[mp::main]` does. To be the first statement of `main`.
 ///
-/// In a child, it runs the child's function and does not return. Whatever stands before it in `main` runs in every child
-/// too.
+/// In a child, it runs the child's function and does not return. Whatever stands before it in `main` runs in every
+/// child too. Where two process functions of the program have one name, it says so and ends the program.
 ///
 /// # Examples
 ///
@@ -59,6 +59,7 @@ pub(super) fn test_path() -> Option<&'static str> {
 ///     Ok(())
 /// }
 /// ```
+#[doc(alias = "freeze_support")]
 pub fn init() {
     enter(Mode::Program);
 }
@@ -75,7 +76,8 @@ pub fn main(method: Option<&'static str>) {
     }
 }
 
-/// What `#[mp::test]` puts before the statements of a test. `path` begins with the crate's name, which the harness omits.
+/// What `#[mp::test]` puts before the statements of a test. `path` begins with the crate's name, which the harness
+/// omits.
 #[doc(hidden)]
 pub fn test(path: &'static str) {
     enter(Mode::Test(

@@ -43,32 +43,114 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A process with the defaults.
+    /// Makes a builder of a process with the defaults.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[mp::process_fn]
+    /// # fn work() {}
+    /// # #[mp::main]
+    /// # fn main() -> mp::Result<()> {
+    /// let process = mp::Builder::new().spawn::<work>(())?;
+    /// assert_eq!(process.name(), "Process-1");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The process's name, for messages, `ps` and `top`. The default is `Process-1`, `Process-2`, …, and `Process-1:1` for
-    /// the first child of the first.
+    /// Sets the process's name, for messages, `ps` and `top`.
+    ///
+    /// The default is `Process-1`, `Process-2`, …, and `Process-1:1` for the first child of the first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[mp::process_fn]
+    /// # fn work() {}
+    /// # #[mp::main]
+    /// # fn main() -> mp::Result<()> {
+    /// let process = mp::Builder::new().name("indexer").spawn::<work>(())?;
+    /// assert_eq!(process.name(), "indexer");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Whether the process is a daemon: it is terminated when its parent exits, and dies when its parent is killed, where
-    /// others are joined. The default is `false`.
+    /// Sets whether the process is a daemon: it is terminated when its parent exits, and dies when its parent is
+    /// killed, where others are joined. The default is `false`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn serve() {
+    ///     loop {
+    ///         std::thread::park();
+    ///     }
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let process = mp::Builder::new().daemon(true).spawn::<serve>(())?;
+    ///     assert!(process.is_daemon());
+    ///     Ok(()) // and `serve` ends
+    /// }
+    /// ```
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = daemon;
         self
     }
 
-    /// How to start the process. The default is that of the program, see [`start_method`].
+    /// Sets how to start the process. The default is that of the program, see [`start_method`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[mp::process_fn]
+    /// # fn work() {}
+    /// # #[mp::main]
+    /// # fn main() -> mp::Result<()> {
+    /// use mp::StartMethod;
+    ///
+    /// mp::Builder::new().start_method(StartMethod::Spawn).spawn::<work>(())?.join()?;
+    /// if !StartMethod::available().contains(&StartMethod::Fork) {
+    ///     let refused = mp::Builder::new().start_method(StartMethod::Fork).spawn::<work>(());
+    ///     assert!(matches!(refused, Err(mp::Error::StartMethodUnavailable { method: "fork" })));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.method = Some(method);
         self
     }
 
     /// Sets an environment variable of the child. It has the others of its parent.
+    ///
+    /// A name that is empty or contains `=` is an error of [`spawn`](Self::spawn).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[mp::process_fn]
+    /// # fn variable(name: &str) -> Option<String> {
+    /// #     std::env::var(name).ok()
+    /// # }
+    /// # #[mp::main]
+    /// # fn main() -> mp::Result<()> {
+    /// let process = mp::Builder::new().env("LANGUAGE", "en").spawn::<variable>("LANGUAGE")?;
+    /// assert_eq!(process.join()?.as_deref(), Some("en"));
+    ///
+    /// assert!(mp::Builder::new().env("a=b", "c").spawn::<variable>("a").is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment
             .push((name.as_ref().to_owned(), Some(value.as_ref().to_owned())));
@@ -76,6 +158,22 @@ impl Builder {
     }
 
     /// Sets environment variables of the child.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[mp::process_fn]
+    /// # fn variable(name: &str) -> Option<String> {
+    /// #     std::env::var(name).ok()
+    /// # }
+    /// # #[mp::main]
+    /// # fn main() -> mp::Result<()> {
+    /// let variables = [("LANGUAGE", "en"), ("COLOR", "never")];
+    /// let process = mp::Builder::new().envs(variables).spawn::<variable>("COLOR")?;
+    /// assert_eq!(process.join()?.as_deref(), Some("never"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn envs<N: AsRef<OsStr>, V: AsRef<OsStr>>(
         self,
         variables: impl IntoIterator<Item = (N, V)>,
@@ -86,37 +184,139 @@ impl Builder {
     }
 
     /// Removes an environment variable that the child would have of its parent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[mp::process_fn]
+    /// # fn variable(name: &str) -> Option<String> {
+    /// #     std::env::var(name).ok()
+    /// # }
+    /// # #[mp::main]
+    /// # fn main() -> mp::Result<()> {
+    /// assert!(std::env::var("PATH").is_ok());
+    /// let process = mp::Builder::new().env_remove("PATH").spawn::<variable>("PATH")?;
+    /// assert_eq!(process.join()?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.as_ref().to_owned(), None));
         self
     }
 
     /// Removes all environment variables, those set on this builder before included.
+    ///
+    /// # Examples
+    ///
+    /// ```standalone_crate
+    /// # #[mp::process_fn]
+    /// # fn variable(name: &str) -> Option<String> {
+    /// #     std::env::var(name).ok()
+    /// # }
+    /// # #[mp::main]
+    /// # fn main() -> mp::Result<()> {
+    /// let process = mp::Builder::new().env_clear().spawn::<variable>("PATH")?;
+    /// assert_eq!(process.join()?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn env_clear(mut self) -> Self {
         self.clear_environment = true;
         self.environment.clear();
         self
     }
 
-    /// The child's working directory. The default is its parent's.
+    /// Sets the child's working directory. The default is its parent's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::path::PathBuf;
+    ///
+    /// #[mp::process_fn]
+    /// fn directory() -> PathBuf {
+    ///     std::env::current_dir().expect("the directory is there")
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let process = mp::Builder::new().current_dir("/").spawn::<directory>(())?;
+    ///     assert_eq!(process.join()?, PathBuf::from("/"));
+    ///
+    ///     let refused = mp::Builder::new().current_dir("/no/such/directory").spawn::<directory>(());
+    ///     assert!(matches!(refused, Err(mp::Error::Start { .. })));
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.directory = Some(directory.as_ref().to_owned());
         self
     }
 
-    /// Where the child's standard input comes from. The default is where its parent's does.
+    /// Sets where the child's standard input comes from. The default is where its parent's does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn read() -> String {
+    ///     std::io::read_to_string(std::io::stdin()).expect("the input is text")
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let process = mp::Builder::new().stdin(mp::Stdio::null()).spawn::<read>(())?;
+    ///     assert_eq!(process.join()?, "");
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
         self.stdio[0] = Some(stdin.into());
         self
     }
 
-    /// Where the child's standard output goes. The default is where its parent's does.
+    /// Sets where the child's standard output goes. The default is where its parent's does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn greet() {
+    ///     print!("hello");
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let process = mp::Builder::new().stdout(mp::Stdio::piped()).spawn::<greet>(())?;
+    ///     let output = process.take_stdout().expect("it is piped");
+    ///     assert_eq!(std::io::read_to_string(output)?, "hello");
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
         self.stdio[1] = Some(stdout.into());
         self
     }
 
-    /// Where the child's standard error goes. The default is where its parent's does.
+    /// Sets where the child's standard error goes. The default is where its parent's does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn fail() {
+    ///     panic!("no luck");
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let process = mp::Builder::new().stderr(mp::Stdio::null()).spawn::<fail>(())?;
+    ///     // The panic is not printed, and is told all the same.
+    ///     assert!(process.join().unwrap_err().to_string().contains("no luck"));
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
         self.stdio[2] = Some(stderr.into());
         self
@@ -125,13 +325,40 @@ impl Builder {
     /// Starts the process, which runs the function `F` with `args`: `()` for none, the bare value for one, a tuple for
     /// several. [`spawn!`](crate::spawn!) is shorter where the defaults will do.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn greet() -> String {
+    ///     "hello".to_owned()
+    /// }
+    ///
+    /// #[mp::process_fn]
+    /// fn repeat(word: &str, times: usize) -> String {
+    ///     word.repeat(times)
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     assert_eq!(mp::Builder::new().spawn::<greet>(())?.join()?, "hello");
+    ///     assert_eq!(mp::Builder::new().spawn::<repeat>(("hip ", 2))?.join()?, "hip hip ");
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
-    /// - [`Error::NotInitialized`](crate::Error::NotInitialized) if neither `#[mp::main]`, `#[mp::test]` nor `mp::init()` has
-    ///   run.
+    /// - [`Error::NotInitialized`](crate::Error::NotInitialized) if neither `#[mp::main]`, `#[mp::test]` nor
+    ///   `mp::init()` has run.
+    /// - [`Error::StartMethodUnavailable`](crate::Error::StartMethodUnavailable) if this version does not have the
+    ///   start method here.
+    /// - [`Error::TooDeep`](crate::Error::TooDeep) if too many generations of processes are above this one.
     /// - [`Error::Encode`](crate::Error::Encode) if an argument cannot be encoded.
-    /// - [`Error::Start`](crate::Error::Start) if the system cannot start the program, or not in that directory.
+    /// - [`Error::Start`](crate::Error::Start) if the system cannot start the program, or not in that directory, or an
+    ///   environment variable cannot have its name.
+    /// - [`Error::Os`](crate::Error::Os) if a standard stream cannot be opened, or the shared memory cannot be made.
     /// - [`Error::OutOfMemory`](crate::Error::OutOfMemory) if the shared memory is full.
+    #[doc(alias = "start")]
     pub fn spawn<F: ProcessFn>(self, args: F::Args<'_>) -> Result<Process<F::Output>> {
         self.method.unwrap_or_else(start_method).check()?;
         start::start::<F>(self, &args).map(Process::new)

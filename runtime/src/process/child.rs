@@ -21,8 +21,31 @@ use crate::wire;
 
 /// A child of this process, whatever its function returns.
 ///
-/// Every [`Process`](crate::Process) dereferences to one, and [`active_children`](crate::active_children) gives them. A
-/// process can be waited for from any thread, any number of times.
+/// Every [`Process`](crate::Process) dereferences to one, and [`active_children`](crate::active_children) gives them.
+/// A process can be waited for from any thread, any number of times.
+///
+/// # Examples
+///
+/// ```
+/// #[mp::process_fn]
+/// fn wait_for(gate: mp::Event) {
+///     gate.wait().unwrap();
+/// }
+///
+/// #[mp::main]
+/// fn main() -> mp::Result<()> {
+///     let gate = mp::Event::new()?;
+///     let process = mp::spawn!(wait_for, gate.clone())?;
+///     let child: mp::ChildProcess = process.clone();
+///     std::thread::scope(|scope| {
+///         scope.spawn(|| assert!(child.wait().success()));
+///         scope.spawn(|| assert!(child.wait().success()));
+///         gate.set();
+///     });
+///     process.join()?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct ChildProcess(pub(super) Arc<Child>);
 
@@ -286,38 +309,137 @@ impl Child {
 }
 
 impl ChildProcess {
-    /// The system's id of the process.
+    /// Returns the system's id of the process.
+    ///
+    /// The system may give it to another process once this one has been waited for; the methods here never mistake
+    /// that one for this.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn own_id() -> u32 {
+    ///     std::process::id()
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let process = mp::spawn!(own_id)?;
+    ///     let id = process.id();
+    ///     assert_eq!(process.join()?, id);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[doc(alias = "pid")]
     pub fn id(&self) -> u32 {
         self.0.pid
     }
 
-    /// The name of the process.
+    /// Returns the name of the process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[mp::process_fn]
+    /// # fn work() {}
+    /// # #[mp::main]
+    /// # fn main() -> mp::Result<()> {
+    /// assert_eq!(mp::spawn!(work)?.name(), "Process-1");
+    /// assert_eq!(mp::Builder::new().name("indexer").spawn::<work>(())?.name(), "indexer");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// The name of the function that it was started for.
+    /// Returns the name of the function that it was started for, which is that in [`functions`](crate::functions).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn(name = "reports::write")]
+    /// fn write() {}
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     assert_eq!(mp::spawn!(write)?.function(), "reports::write");
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn function(&self) -> &'static str {
         self.0.function
     }
 
-    /// Whether the process is a daemon, see [`Builder::daemon`](crate::Builder::daemon).
+    /// Tells whether the process is a daemon, see [`Builder::daemon`](crate::Builder::daemon).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[mp::process_fn]
+    /// # fn work() {}
+    /// # #[mp::main]
+    /// # fn main() -> mp::Result<()> {
+    /// assert!(!mp::spawn!(work)?.is_daemon());
+    /// assert!(mp::Builder::new().daemon(true).spawn::<work>(())?.is_daemon());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn is_daemon(&self) -> bool {
         self.0.daemon
     }
 
     /// Waits until the process has ended, and returns its exit status.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[mp::process_fn]
+    /// # fn wait_for(gate: mp::Event) {
+    /// #     gate.wait().unwrap();
+    /// # }
+    /// # #[mp::main]
+    /// # fn main() -> mp::Result<()> {
+    /// let gate = mp::Event::new()?;
+    /// let process = mp::spawn!(wait_for, gate.clone())?;
+    /// gate.set();
+    /// assert!(process.wait().success());
+    /// assert!(process.wait().success()); // any number of times
+    /// process.join()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Panics
     ///
-    /// When the exit status is lost because something else in this program waited for the process (a `waitpid(-1)`), and
-    /// the process left nothing that tells.
+    /// When the exit status is lost because something else in this program waited for the process (a `waitpid(-1)`),
+    /// and the process left nothing that tells; and when the system cannot wait.
     pub fn wait(&self) -> ExitStatus {
         self.waited(None)
             .expect("a wait without a deadline ends when the process has ended")
     }
 
     /// Waits until the process has ended, for at most `timeout`; returns its exit status if it has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # #[mp::process_fn]
+    /// # fn wait_for(gate: mp::Event) {
+    /// #     gate.wait().unwrap();
+    /// # }
+    /// # #[mp::main]
+    /// # fn main() -> mp::Result<()> {
+    /// let gate = mp::Event::new()?;
+    /// let process = mp::spawn!(wait_for, gate.clone())?;
+    /// assert_eq!(process.wait_timeout(Duration::from_millis(1)), None);
+    /// gate.set();
+    /// assert!(process.wait_timeout(Duration::MAX).is_some_and(|status| status.success()));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Panics
     ///
@@ -326,11 +448,31 @@ impl ChildProcess {
         self.waited(deadline_after(timeout))
     }
 
-    /// The exit status of the process if it has ended.
+    /// Returns the exit status of the process if it has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[mp::process_fn]
+    /// # fn wait_for(gate: mp::Event) {
+    /// #     gate.wait().unwrap();
+    /// # }
+    /// # #[mp::main]
+    /// # fn main() -> mp::Result<()> {
+    /// let gate = mp::Event::new()?;
+    /// let process = mp::spawn!(wait_for, gate.clone())?;
+    /// assert_eq!(process.exit_status(), None);
+    /// gate.set();
+    /// let status = process.wait();
+    /// assert_eq!(process.exit_status(), Some(status));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Panics
     ///
     /// As [`wait`](Self::wait).
+    #[doc(alias = "try_wait")]
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.waited(Some(Instant::now()))
     }
@@ -351,8 +493,29 @@ impl ChildProcess {
         }
     }
 
-    /// The exit code of the process, or minus the number of the signal that ended it; `None` while it runs, or if the exit
-    /// status is lost.
+    /// Returns the exit code of the process, or minus the number of the signal that ended it; `None` while it runs, or
+    /// if the exit status is lost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[mp::process_fn]
+    /// # fn wait_for_ever() {
+    /// #     loop {
+    /// #         std::thread::park();
+    /// #     }
+    /// # }
+    /// # #[mp::main]
+    /// # fn main() -> mp::Result<()> {
+    /// let process = mp::spawn!(wait_for_ever)?;
+    /// assert_eq!(process.exit_code(), None);
+    /// process.kill()?;
+    /// process.wait();
+    /// assert_eq!(process.exit_code(), Some(-9));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "exitcode")]
     pub fn exit_code(&self) -> Option<i32> {
         self.0
             .wait_until(Some(Instant::now()))
@@ -362,12 +525,51 @@ impl ChildProcess {
         code.or(signal.map(|signal| -signal))
     }
 
-    /// Whether the process has not ended yet.
+    /// Tells whether the process has not ended yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[mp::process_fn]
+    /// # fn wait_for(gate: mp::Event) {
+    /// #     gate.wait().unwrap();
+    /// # }
+    /// # #[mp::main]
+    /// # fn main() -> mp::Result<()> {
+    /// let gate = mp::Event::new()?;
+    /// let process = mp::spawn!(wait_for, gate.clone())?;
+    /// assert!(process.is_alive());
+    /// gate.set();
+    /// process.wait();
+    /// assert!(!process.is_alive());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn is_alive(&self) -> bool {
         !self.0.wait_until(Some(Instant::now())).unwrap_or(false)
     }
 
     /// Asks the process to end (SIGTERM). Nothing happens to one that has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[mp::process_fn]
+    /// # fn wait_for_ever() {
+    /// #     loop {
+    /// #         std::thread::park();
+    /// #     }
+    /// # }
+    /// # #[mp::main]
+    /// # fn main() -> mp::Result<()> {
+    /// let process = mp::spawn!(wait_for_ever)?;
+    /// process.terminate()?;
+    /// process.wait();
+    /// assert_eq!(process.exit_code(), Some(-15));
+    /// process.terminate()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -378,6 +580,24 @@ impl ChildProcess {
 
     /// Ends the process at once (SIGKILL). Nothing happens to one that has ended.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[mp::process_fn]
+    /// # fn wait_for_ever() {
+    /// #     loop {
+    /// #         std::thread::park();
+    /// #     }
+    /// # }
+    /// # #[mp::main]
+    /// # fn main() -> mp::Result<()> {
+    /// let process = mp::spawn!(wait_for_ever)?;
+    /// process.kill()?;
+    /// assert!(matches!(process.join(), Err(mp::ProcessError::Signaled { signal: 9, .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// When the system refuses.
@@ -387,6 +607,23 @@ impl ChildProcess {
 
     /// Interrupts the process, as Ctrl-C does (SIGINT). Nothing happens to one that has ended.
     ///
+    /// A child ignores it where its parent does, as programs do that a shell started in the background.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[mp::process_fn]
+    /// # fn work() {}
+    /// # #[mp::main]
+    /// # fn main() -> mp::Result<()> {
+    /// let process = mp::spawn!(work)?;
+    /// process.wait();
+    /// process.interrupt()?;
+    /// assert_eq!(process.exit_code(), Some(0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// When the system refuses.
@@ -394,17 +631,73 @@ impl ChildProcess {
         self.0.signal(sys::SIGINT)
     }
 
-    /// Takes the writing end of the child's standard input, if it was [piped](crate::Stdio::piped).
+    /// Takes the writing end of the child's standard input, if it was [piped](crate::Stdio::piped); once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    ///
+    /// #[mp::process_fn]
+    /// fn count() -> usize {
+    ///     std::io::stdin().lines().count()
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let process = mp::Builder::new().stdin(mp::Stdio::piped()).spawn::<count>(())?;
+    ///     let mut input = process.take_stdin().expect("it is piped");
+    ///     input.write_all(b"tea\ntoast\n")?;
+    ///     drop(input); // the end of the input
+    ///     assert_eq!(process.join()?, 2);
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn take_stdin(&self) -> Option<ChildStdin> {
         lock(&self.0.pipes)[0].take().map(Into::into)
     }
 
-    /// Takes the reading end of the child's standard output, if it was [piped](crate::Stdio::piped).
+    /// Takes the reading end of the child's standard output, if it was [piped](crate::Stdio::piped); once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn greet() {
+    ///     print!("hello");
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let process = mp::Builder::new().stdout(mp::Stdio::piped()).spawn::<greet>(())?;
+    ///     let output = process.take_stdout().expect("it is piped");
+    ///     assert!(process.take_stdout().is_none());
+    ///     assert_eq!(std::io::read_to_string(output)?, "hello");
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn take_stdout(&self) -> Option<ChildStdout> {
         lock(&self.0.pipes)[1].take().map(Into::into)
     }
 
-    /// Takes the reading end of the child's standard error, if it was [piped](crate::Stdio::piped).
+    /// Takes the reading end of the child's standard error, if it was [piped](crate::Stdio::piped); once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn warn() {
+    ///     eprint!("careful");
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let process = mp::Builder::new().stderr(mp::Stdio::piped()).spawn::<warn>(())?;
+    ///     let errors = process.take_stderr().expect("it is piped");
+    ///     assert_eq!(std::io::read_to_string(errors)?, "careful");
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn take_stderr(&self) -> Option<ChildStderr> {
         lock(&self.0.pipes)[2].take().map(Into::into)
     }

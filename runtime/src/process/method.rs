@@ -6,6 +6,17 @@ use std::sync::OnceLock;
 use crate::error::{Error, Result};
 
 /// How a child process is started.
+///
+/// Not every version and platform has every method: [`available`](Self::available) tells.
+///
+/// # Examples
+///
+/// ```
+/// use mp::StartMethod;
+///
+/// assert!(StartMethod::available().contains(&StartMethod::Spawn));
+/// assert_eq!(StartMethod::Forkserver.to_string(), "forkserver");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StartMethod {
@@ -20,12 +31,25 @@ pub enum StartMethod {
 static CHOSEN: OnceLock<StartMethod> = OnceLock::new();
 
 impl StartMethod {
-    /// The methods that this version has on this platform, the default one first.
+    /// Returns the methods that this version has on this platform, the default one first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(mp::StartMethod::available()[0], mp::start_method());
+    /// ```
+    #[doc(alias = "get_all_start_methods")]
     pub fn available() -> &'static [StartMethod] {
         &[StartMethod::Spawn]
     }
 
-    /// The name, as `#[mp::main(start_method = "…")]` takes it.
+    /// Returns the name, as `#[mp::main(start_method = "…")]` takes it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(mp::StartMethod::Spawn.name(), "spawn");
+    /// ```
     pub fn name(self) -> &'static str {
         match self {
             StartMethod::Spawn => "spawn",
@@ -64,11 +88,6 @@ impl fmt::Display for StartMethod {
 
 /// Sets the start method of all processes that are started without another choice. Once per program.
 ///
-/// # Errors
-///
-/// [`Error::StartMethodUnavailable`] if this version does not have the method here, and [`Error::StartMethodSet`] if a
-/// method was set before.
-///
 /// # Examples
 ///
 /// ```
@@ -80,6 +99,11 @@ impl fmt::Display for StartMethod {
 /// ));
 /// # Ok::<(), mp::Error>(())
 /// ```
+///
+/// # Errors
+///
+/// [`Error::StartMethodUnavailable`] if this version does not have the method here, and [`Error::StartMethodSet`] if a
+/// method was set before.
 pub fn set_start_method(method: StartMethod) -> Result<()> {
     method.check()?;
     CHOSEN.set(method).map_err(|_| Error::StartMethodSet {
@@ -87,7 +111,14 @@ pub fn set_start_method(method: StartMethod) -> Result<()> {
     })
 }
 
-/// The start method of processes that are started without another choice.
+/// Returns the start method of processes that are started without another choice.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(mp::start_method().name(), "spawn");
+/// ```
+#[doc(alias = "get_start_method")]
 pub fn start_method() -> StartMethod {
     CHOSEN.get().copied().unwrap_or(StartMethod::Spawn)
 }

@@ -7,8 +7,8 @@
 //!  Process::join ◀── outcome from the record ◀── pidfd: it has ended ◀── exit ◀── leave outcome ◀── run, encode
 //! ```
 //!
-//! There is no handshake to wait for: the parent goes on as soon as the system has started the child, and learns the rest
-//! from the child's end, which the kernel tells whatever its kind, and from the stage in its record.
+//! There is no handshake to wait for: the parent goes on as soon as the system has started the child, and learns the
+//! rest from the child's end, which the kernel tells whatever its kind, and from the stage in its record.
 
 mod awaiting;
 mod boot;
@@ -49,8 +49,8 @@ use crate::error::ProcessError;
 
 /// A process that was started to run a function which returns `R`.
 ///
-/// Made by [`spawn!`](crate::spawn!) or [`Builder::spawn`]. What does not depend on the value (waiting, signals, identity)
-/// are methods of [`ChildProcess`], which this dereferences to.
+/// Made by [`spawn!`](crate::spawn!) or [`Builder::spawn`]. What does not depend on the value (waiting, signals,
+/// identity) are methods of [`ChildProcess`], which this dereferences to.
 ///
 /// Dropping it detaches the process: it runs on, and is joined when this process exits, unless it is a daemon.
 ///
@@ -102,7 +102,8 @@ impl<R: DeserializeOwned> Process<R> {
     /// fn main() -> mp::Result<()> {
     ///     assert_eq!(mp::spawn!(divide, 84, 2)?.join()?, 42);
     ///     let error = mp::spawn!(divide, 84, 0)?.join().unwrap_err();
-    ///     assert!(matches!(error, mp::ProcessError::Panicked(panic) if panic.message() == "attempt to divide by zero"));
+    ///     let mp::ProcessError::Panicked(panic) = error else { panic!("{error}") };
+    ///     assert_eq!(panic.message(), "attempt to divide by zero");
     ///     Ok(())
     /// }
     /// ```

@@ -2,10 +2,9 @@
 
 /// Starts a process with the defaults: `spawn!(f, a, b)` runs `f(a, b)` in a new process.
 ///
-/// `f` is the path of a function marked with [`#[process_fn]`](macro@crate::process_fn). The arguments are checked as those of
-/// a call are. It gives a [`Result`](crate::Result) of a [`Process`](crate::Process);
-/// [`Builder`](crate::Builder) starts one with other than the defaults, and its
-/// [`spawn`](crate::Builder::spawn) tells the errors.
+/// `f` is the path of a function marked with [`#[process_fn]`](macro@crate::process_fn). The arguments are checked as
+/// those of a call are: a wrong number or type of them does not compile. It gives a [`Result`](crate::Result) of a
+/// [`Process`](crate::Process); [`Builder`](crate::Builder) starts one with other than the defaults.
 ///
 /// # Examples
 ///
@@ -22,6 +21,17 @@
 ///     Ok(())
 /// }
 /// ```
+///
+/// A closure cannot run in another process; what it would capture goes as arguments:
+///
+/// ```compile_fail
+/// let n = 42;
+/// mp::spawn!(move || n + 1);
+/// ```
+///
+/// # Errors
+///
+/// Those of [`Builder::spawn`](crate::Builder::spawn).
 #[macro_export]
 macro_rules! spawn {
     ($($function:ident)::+ ($($argument:tt)*) $($rest:tt)*) => { $crate::__spawn_usage!() };

@@ -24,12 +24,24 @@ static EXECUTABLE: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Sets the program that children of this process execute, instead of this process's own.
 ///
-/// It must be a program with the same process functions, most likely the same program in a place that does not go away.
+/// It must be a program with the same process functions, most likely the same program in a place that does not go
+/// away.
 ///
 /// # Examples
 ///
-/// ```no_run
-/// mp::set_executable("/opt/indexer/bin/indexer");
+/// ```
+/// #[mp::process_fn]
+/// fn work() {}
+///
+/// #[mp::main]
+/// fn main() -> mp::Result<()> {
+///     mp::set_executable("/no/such/program");
+///     assert!(matches!(mp::spawn!(work), Err(mp::Error::Start { .. })));
+///
+///     mp::set_executable(std::env::current_exe()?);
+///     mp::spawn!(work)?.join()?;
+///     Ok(())
+/// }
 /// ```
 pub fn set_executable(path: impl Into<PathBuf>) {
     *EXECUTABLE

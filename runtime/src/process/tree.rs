@@ -51,21 +51,58 @@ impl Identity {
 }
 
 /// This process.
+///
+/// # Examples
+///
+/// ```
+/// #[mp::process_fn]
+/// fn who() -> (u32, String, bool) {
+///     let me = mp::current_process();
+///     (me.id(), me.name().to_owned(), me.is_daemon())
+/// }
+///
+/// #[mp::main]
+/// fn main() -> mp::Result<()> {
+///     let process = mp::Builder::new().name("indexer").daemon(true).spawn::<who>(())?;
+///     let id = process.id();
+///     assert_eq!(process.join()?, (id, "indexer".to_owned(), true));
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct CurrentProcess(&'static Identity);
 
 impl CurrentProcess {
-    /// The system's id of this process.
+    /// Returns the system's id of this process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(mp::current_process().id(), std::process::id());
+    /// ```
+    #[doc(alias = "pid")]
     pub fn id(&self) -> u32 {
         std::process::id()
     }
 
-    /// The name of this process; `MainProcess` for the first of the tree.
+    /// Returns the name of this process; `MainProcess` for the first of the tree.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(mp::current_process().name(), "MainProcess");
+    /// ```
     pub fn name(&self) -> &'static str {
         &self.0.name
     }
 
-    /// Whether this process is a daemon, see [`Builder::daemon`](crate::Builder::daemon).
+    /// Tells whether this process is a daemon, see [`Builder::daemon`](crate::Builder::daemon).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(!mp::current_process().is_daemon());
+    /// ```
     pub fn is_daemon(&self) -> bool {
         self.0.daemon
     }
@@ -83,26 +120,105 @@ pub fn current_process() -> CurrentProcess {
 }
 
 /// The process that started this one.
+///
+/// # Examples
+///
+/// ```
+/// #[mp::process_fn]
+/// fn parent() -> Option<(u32, String)> {
+///     let parent = mp::parent_process()?;
+///     Some((parent.id(), parent.name().to_owned()))
+/// }
+///
+/// #[mp::main]
+/// fn main() -> mp::Result<()> {
+///     let parent = mp::spawn!(parent)?.join()?;
+///     assert_eq!(parent, Some((std::process::id(), "MainProcess".to_owned())));
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ParentProcess(&'static Parent);
 
 impl ParentProcess {
-    /// The system's id of the parent.
+    /// Returns the system's id of the parent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn ask() -> Option<u32> {
+    ///     mp::parent_process().map(|parent| parent.id())
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     assert_eq!(mp::spawn!(ask)?.join()?, Some(std::process::id()));
+    ///     Ok(())
+    /// }
+    /// ```
+    #[doc(alias = "pid")]
     pub fn id(&self) -> u32 {
         self.0.pid
     }
 
-    /// The name of the parent.
+    /// Returns the name of the parent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn ask() -> Option<String> {
+    ///     mp::parent_process().map(|parent| parent.name().to_owned())
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     assert_eq!(mp::spawn!(ask)?.join()?, Some("MainProcess".to_owned()));
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn name(&self) -> &'static str {
         &self.0.name
     }
 
-    /// Whether the parent has not ended yet.
+    /// Tells whether the parent has not ended yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn ask() -> bool {
+    ///     mp::parent_process().is_some_and(|parent| parent.is_alive())
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     assert_eq!(mp::spawn!(ask)?.join()?, true);
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn is_alive(&self) -> bool {
         !self.wait_timeout(Duration::ZERO)
     }
 
     /// Waits until the parent has ended, for at most `timeout`; returns whether it has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn ask() -> bool {
+    ///     let parent = mp::parent_process().expect("a child has a parent");
+    ///     parent.wait_timeout(std::time::Duration::from_millis(1))
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     assert_eq!(mp::spawn!(ask)?.join()?, false);
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         // A descriptor of a process can always be polled.
         sys::wait_ended(self.0.process.as_fd(), deadline_after(timeout)).unwrap_or(false)
@@ -117,11 +233,50 @@ impl AsFd for ParentProcess {
 }
 
 /// Tells which process started this one; `None` in the first process of the tree.
+///
+/// # Examples
+///
+/// ```
+/// #[mp::process_fn]
+/// fn has_parent() -> bool {
+///     mp::parent_process().is_some()
+/// }
+///
+/// #[mp::main]
+/// fn main() -> mp::Result<()> {
+///     assert!(mp::parent_process().is_none());
+///     assert!(mp::spawn!(has_parent)?.join()?);
+///     Ok(())
+/// }
+/// ```
 pub fn parent_process() -> Option<ParentProcess> {
     identity().parent.as_ref().map(ParentProcess)
 }
 
-/// The children of this process that have not ended yet.
+/// Returns the children of this process that have not ended yet.
+///
+/// # Examples
+///
+/// ```
+/// #[mp::process_fn]
+/// fn wait_for(gate: mp::Event) {
+///     gate.wait().unwrap();
+/// }
+///
+/// #[mp::main]
+/// fn main() -> mp::Result<()> {
+///     let gate = mp::Event::new()?;
+///     let process = mp::spawn!(wait_for, gate.clone())?;
+///     let children = mp::active_children();
+///     assert_eq!(children.len(), 1);
+///     assert_eq!(children[0].id(), process.id());
+///
+///     gate.set();
+///     process.join()?;
+///     assert!(mp::active_children().is_empty());
+///     Ok(())
+/// }
+/// ```
 pub fn active_children() -> Vec<ChildProcess> {
     let mut children: Vec<_> = child::children()
         .iter()
@@ -132,14 +287,16 @@ pub fn active_children() -> Vec<ChildProcess> {
     children
 }
 
-/// How many processes can run at once: the processors that this process may use, by its affinity and its control group's
-/// quota.
+/// Tells how many processes can run at once: the processors that this process may use, by its affinity and its control
+/// group's quota.
 ///
 /// # Examples
 ///
 /// ```
 /// assert!(mp::cpu_count() >= 1);
 /// ```
+#[doc(alias = "available_parallelism")]
+#[doc(alias = "process_cpu_count")]
 pub fn cpu_count() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
 }

@@ -4,8 +4,8 @@
 //!
 //! # Safety
 //!
-//! A slot belongs to the holder of the tail lock while its word says that it is free, and to the holder of the head lock
-//! otherwise. Blocks cite the arena's invariants (A1–A6).
+//! A slot belongs to the holder of the tail lock while its word says that it is free, and to the holder of the head
+//! lock otherwise. Blocks cite the arena's invariants (A1–A6).
 
 #![allow(unsafe_code)]
 
@@ -58,22 +58,45 @@ pub struct Queue<T>(Handle<QueueBody, T>);
 impl<T> Queue<T> {
     /// Makes a queue that is limited by nothing but memory.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = mp::Queue::new()?;
+    /// for n in 0..1000 {
+    ///     queue.put(n)?; // never waits
+    /// }
+    /// assert_eq!(queue.len(), 1000);
+    /// # Ok::<(), mp::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// When the shared memory is full or cannot be made.
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) when the shared memory is full, and
+    /// [`Error::Os`](crate::Error::Os) when it cannot be made.
     pub fn new() -> Result<Self> {
         Self::with_capacity(u64::MAX)
     }
 
     /// Makes a queue that holds at most `capacity` items: [`put`](Self::put) waits while it is full.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = mp::Queue::bounded(1)?;
+    /// queue.put("tea".to_owned())?;
+    /// assert!(queue.try_put("toast".to_owned()).is_err_and(|error| error.is_full()));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// When the shared memory is full or cannot be made.
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) when the shared memory is full, and
+    /// [`Error::Os`](crate::Error::Os) when it cannot be made.
     ///
     /// # Panics
     ///
     /// When `capacity` is 0: nothing could ever be put.
+    #[doc(alias = "maxsize")]
     pub fn bounded(capacity: usize) -> Result<Self> {
         assert!(
             capacity > 0,
@@ -93,22 +116,59 @@ impl<T> Queue<T> {
         Ok(Self(handle))
     }
 
-    /// How many items are in the queue, at some moment during the call.
+    /// Returns how many items are in the queue, at some moment during the call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = mp::Queue::new()?;
+    /// queue.put(7)?;
+    /// assert_eq!(queue.len(), 1);
+    /// # Ok::<(), mp::Error>(())
+    /// ```
+    #[doc(alias = "qsize")]
     pub fn len(&self) -> usize {
         self.0.body().len() as usize
     }
 
-    /// Whether the queue holds no item, at some moment during the call.
+    /// Tells whether the queue holds no item, at some moment during the call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = mp::Queue::new()?;
+    /// assert!(queue.is_empty());
+    /// queue.put(7)?;
+    /// assert!(!queue.is_empty());
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether the queue holds as many items as it can, at some moment during the call.
+    /// Tells whether the queue holds as many items as it can, at some moment during the call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = mp::Queue::bounded(1)?;
+    /// queue.put(7)?;
+    /// assert!(queue.is_full());
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     pub fn is_full(&self) -> bool {
         self.0.body().len() >= self.0.body().capacity()
     }
 
-    /// How many items the queue can hold; `None` if that is not limited.
+    /// Returns how many items the queue can hold; `None` if that is not limited.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(mp::Queue::<u8>::bounded(3)?.capacity(), Some(3));
+    /// assert_eq!(mp::Queue::<u8>::new()?.capacity(), None);
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     pub fn capacity(&self) -> Option<usize> {
         let capacity = self.0.body().capacity();
         (capacity != u64::MAX).then_some(capacity as usize)
@@ -116,6 +176,18 @@ impl<T> Queue<T> {
 
     /// Shuts the queue down: from now on putting fails, and getting fails once the queue is drained. All who wait are
     /// woken. Shutting down again does nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = mp::Queue::new()?;
+    /// queue.put(7)?;
+    /// queue.shutdown()?;
+    /// assert_eq!(queue.put(8), Err(mp::TryPutError::Shutdown(8)));
+    /// assert_eq!(queue.get(), Ok(7));
+    /// assert_eq!(queue.get(), Err(mp::TryGetError::Shutdown));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -125,7 +197,18 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Whether the queue has been shut down.
+    /// Tells whether the queue has been shut down. It may still hold items.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = mp::Queue::new()?;
+    /// queue.put(7)?;
+    /// assert!(!queue.is_shutdown());
+    /// queue.shutdown()?;
+    /// assert!(queue.is_shutdown());
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     pub fn is_shutdown(&self) -> bool {
         self.0.body().is_closed()
     }
@@ -141,23 +224,63 @@ enum Wait {
 impl<T: Serialize> Queue<T> {
     /// Puts an item at the end, and waits while the queue is full.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn produce(queue: mp::Queue<String>) {
+    ///     queue.put("tea".to_owned()).unwrap();
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let queue = mp::Queue::new()?;
+    ///     mp::spawn!(produce, queue.clone())?.join()?;
+    ///     assert_eq!(queue.get()?, "tea"); // the producer is gone, its item is not
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
-    /// With the item: when the queue has been shut down, the item cannot be encoded, or the shared memory is full.
+    /// With the item: [`TryPutError::Shutdown`] when the queue is shut down, also while this waits,
+    /// [`TryPutError::Encode`] when the item cannot be encoded, and [`TryPutError::Failed`] when the shared memory is
+    /// full.
     pub fn put(&self, item: T) -> Result<(), TryPutError<T>> {
         self.put_owned(item, Wait::Until(None))
     }
 
     /// Puts an item at the end if there is room.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = mp::Queue::bounded(1)?;
+    /// queue.try_put(7)?;
+    /// assert_eq!(queue.try_put(8), Err(mp::TryPutError::Full(8)));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`TryPutError::Full`] when there is no room, and those of [`put`](Self::put).
+    #[doc(alias = "put_nowait")]
     pub fn try_put(&self, item: T) -> Result<(), TryPutError<T>> {
         self.put_owned(item, Wait::No)
     }
 
     /// Puts an item at the end, and waits for room for at most `timeout`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let queue = mp::Queue::bounded(1)?;
+    /// queue.put_timeout(7, Duration::from_millis(1))?;
+    /// assert_eq!(queue.put_timeout(8, Duration::from_millis(1)), Err(mp::TryPutError::Full(8)));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -166,7 +289,17 @@ impl<T: Serialize> Queue<T> {
         self.put_owned(item, Wait::Until(deadline_after(timeout)))
     }
 
-    /// [`put`](Self::put) of an item that the caller keeps.
+    /// Puts an item at the end that the caller keeps, and waits while the queue is full.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = mp::Queue::new()?;
+    /// let item = vec![1, 2, 3];
+    /// queue.put_ref(&item)?;
+    /// assert_eq!(queue.get()?, item);
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -244,23 +377,71 @@ fn put_failed(error: Error) -> TryPutError<()> {
 impl<T: DeserializeOwned> Queue<T> {
     /// Takes the item at the front, and waits while the queue is empty.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn add(numbers: mp::Queue<u32>) -> u32 {
+    ///     let mut sum = 0;
+    ///     while let Ok(number) = numbers.get() {
+    ///         sum += number;
+    ///     }
+    ///     sum
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let numbers = mp::Queue::new()?;
+    ///     let process = mp::spawn!(add, numbers.clone())?;
+    ///     numbers.put(40)?;
+    ///     numbers.put(2)?;
+    ///     numbers.shutdown()?;
+    ///     assert_eq!(process.join()?, 42);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
-    /// When the queue has been shut down and drained, or the item cannot be decoded.
+    /// [`TryGetError::Shutdown`] when the queue has been shut down and drained, also while this waits, and
+    /// [`TryGetError::Decode`] when the item cannot be decoded; it has been taken then.
     pub fn get(&self) -> Result<T, TryGetError> {
         self.get_message(Wait::Until(None))
     }
 
     /// Takes the item at the front if there is one.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = mp::Queue::new()?;
+    /// queue.put(7)?;
+    /// assert_eq!(queue.try_get(), Ok(7));
+    /// assert_eq!(queue.try_get(), Err(mp::TryGetError::Empty));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`TryGetError::Empty`] when there is none, and those of [`get`](Self::get).
+    #[doc(alias = "get_nowait")]
     pub fn try_get(&self) -> Result<T, TryGetError> {
         self.get_message(Wait::No)
     }
 
     /// Takes the item at the front, and waits for one for at most `timeout`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let queue = mp::Queue::new()?;
+    /// queue.put(7)?;
+    /// assert_eq!(queue.get_timeout(Duration::MAX), Ok(7));
+    /// assert_eq!(queue.get_timeout(Duration::from_millis(1)), Err(mp::TryGetError::Empty));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -331,7 +512,22 @@ impl<T> fmt::Debug for Queue<T> {
     }
 }
 
-/// The items of a queue until it is shut down and drained.
+/// The items of a queue until it is shut down and drained. `for item in &queue` makes it.
+///
+/// # Examples
+///
+/// ```
+/// let queue = mp::Queue::new()?;
+/// queue.put(1)?;
+/// queue.put(2)?;
+/// queue.shutdown()?;
+/// let mut items = Vec::new();
+/// for item in &queue {
+///     items.push(item);
+/// }
+/// assert_eq!(items, [1, 2]);
+/// # Ok::<(), mp::Error>(())
+/// ```
 ///
 /// # Panics
 ///

@@ -1,7 +1,7 @@
 //! Process functions, by name.
 //!
-//! Every `#[process_fn]` submits an entry to `inventory` before `main`. Names cross between processes, never addresses or
-//! positions: `inventory`'s order differs from build to build.
+//! Every `#[process_fn]` submits an entry to `inventory` before `main`. Names cross between processes, never addresses
+//! or positions: `inventory`'s order differs from build to build.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -16,8 +16,32 @@ use crate::wire;
 
 /// A function that a child process can run by name.
 ///
-/// [`#[process_fn]`](macro@crate::process_fn) implements it for a type of the function's name; it is not implemented by
-/// hand.
+/// [`#[process_fn]`](macro@crate::process_fn) implements it for a type of the function's name; it is not implemented
+/// by hand. It is what code names that runs a function of its caller's choice.
+///
+/// # Examples
+///
+/// ```
+/// use mp::ProcessFn;
+///
+/// fn twice<F: ProcessFn>(first: F::Args<'_>, second: F::Args<'_>) -> mp::Result<[F::Output; 2]> {
+///     let first = mp::Builder::new().spawn::<F>(first)?;
+///     let second = mp::Builder::new().spawn::<F>(second)?;
+///     Ok([first.join()?, second.join()?])
+/// }
+///
+/// #[mp::process_fn]
+/// fn double(n: u32) -> u32 {
+///     2 * n
+/// }
+///
+/// #[mp::main]
+/// fn main() -> mp::Result<()> {
+///     assert_eq!(twice::<double>(20, 21)?, [40, 42]);
+///     assert!(double::NAME.ends_with("::double"));
+///     Ok(())
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a process function",
     label = "not a process function",
@@ -39,7 +63,18 @@ pub trait ProcessFn: Sized + 'static {
     fn call(args: Self::Args<'_>) -> Self::Output;
 }
 
-/// A registered process function.
+/// A registered process function, as [`functions`] lists it.
+///
+/// # Examples
+///
+/// ```
+/// #[mp::process_fn(name = "reports::send")]
+/// fn send() {}
+///
+/// let function = mp::functions().find(|function| function.name() == "reports::send").unwrap();
+/// assert!(function.file().ends_with(".rs"));
+/// assert!(function.line() > 0);
+/// ```
 pub struct Function {
     name: &'static str,
     file: &'static str,
@@ -78,17 +113,45 @@ impl Function {
         }
     }
 
-    /// The name that it is registered under.
+    /// Returns the name that it is registered under.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn(name = "reports::read")]
+    /// fn read() {}
+    ///
+    /// assert!(mp::functions().any(|function| function.name() == "reports::read"));
+    /// ```
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The source file that it is in.
+    /// Returns the source file that it is in, as [`file!`] tells it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn(name = "reports::file")]
+    /// fn file() {}
+    ///
+    /// assert!(mp::functions().any(|function| function.file() == file!()));
+    /// ```
     pub fn file(&self) -> &'static str {
         self.file
     }
 
-    /// The line that it begins in.
+    /// Returns the line that it begins in.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn(name = "reports::line")]
+    /// fn line() {}
+    ///
+    /// let function = mp::functions().find(|function| function.name() == "reports::line").unwrap();
+    /// assert!(function.line() < line!());
+    /// ```
     pub fn line(&self) -> u32 {
         self.line
     }

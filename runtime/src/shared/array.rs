@@ -50,11 +50,31 @@ unsafe impl<T: Shareable> Body for ArrayBody<T> {
 type ArrayResult<'a, T, R> = Result<R, LockError<ArrayGuard<'a, T>>>;
 
 impl<T: Shareable> Array<T> {
-    /// Makes a shared array with a copy of `items`.
+    /// Makes a shared array with a copy of `items`. Messages name its lock by the place of this call.
+    ///
+    /// A type that is aligned to more than 64 bytes does not compile here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn double(numbers: mp::Array<u64>) {
+    ///     numbers.lock().unwrap().iter_mut().for_each(|number| *number *= 2);
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let numbers = mp::Array::from_slice(&[1, 2, 3])?;
+    ///     mp::spawn!(double, numbers.clone())?.join()?;
+    ///     assert_eq!(numbers.to_vec()?, [2, 4, 6]);
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
-    /// When the shared memory is full or cannot be made.
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) when the shared memory is full, and
+    /// [`Error::Os`](crate::Error::Os) when it cannot be made.
     #[track_caller]
     pub fn from_slice(items: &[T]) -> Result<Self> {
         // SAFETY: the closure writes as many items as the array has.
@@ -67,9 +87,21 @@ impl<T: Shareable> Array<T> {
 
     /// Makes a shared array of `length` items, all of whose bytes are zero.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let array = mp::Array::<u16>::zeroed(3)?;
+    /// assert_eq!(array.to_vec()?, [0, 0, 0]);
+    ///
+    /// let too_large = mp::Array::<u64>::zeroed(usize::MAX);
+    /// assert!(matches!(too_large, Err(mp::Error::OutOfMemory { .. })));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// When the shared memory is full or cannot be made.
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) when the shared memory is full, and
+    /// [`Error::Os`](crate::Error::Os) when it cannot be made.
     #[track_caller]
     pub fn zeroed(length: usize) -> Result<Self> {
         // SAFETY: the closure writes as many items as the array has; zeroes are an item, as any bytes are.
@@ -108,28 +140,66 @@ impl<T: Shareable> Array<T> {
         Ok(Self(handle?))
     }
 
-    /// How many items the array has.
+    /// Returns how many items the array has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(mp::Array::from_slice(&[1, 2, 3])?.len(), 3);
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.0.body().length
     }
 
-    /// Whether the array has no items.
+    /// Tells whether the array has no items.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(mp::Array::<u8>::zeroed(0)?.is_empty());
+    /// assert!(!mp::Array::<u8>::zeroed(1)?.is_empty());
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Waits for the lock, and gives access to the items.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let array = mp::Array::from_slice(&[1, 2, 3])?;
+    /// array.lock()?.sort_by_key(|item| std::cmp::Reverse(*item));
+    /// let guard = array.lock()?;
+    /// assert_eq!(*guard, [3, 2, 1]);
+    /// assert!(matches!(array.lock(), Err(mp::LockError::Deadlock(_)))); // with itself
+    /// # Ok::<(), mp::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// - [`LockError::OwnerDied`] with the guard, when the previous owner died while it owned the lock: the items may be half
-    ///   changed.
-    /// - [`LockError::Deadlock`], when the owner waits for a lock that this thread owns, or is this thread.
+    /// - [`LockError::OwnerDied`] with the guard, when the previous owner died while it owned the lock: the items may
+    ///   be half changed.
+    /// - [`LockError::Deadlock`], when the owner waits for a lock that this thread owns, directly or through others,
+    ///   or is this thread.
+    #[doc(alias = "get_lock")]
     pub fn lock(&self) -> ArrayResult<'_, T, ArrayGuard<'_, T>> {
         self.wrap(self.0.body().lock.lock(self.0.arena(), None))
     }
 
     /// Gives access to the items if the lock is free.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let array = mp::Array::from_slice(&[1, 2, 3])?;
+    /// let guard = array.try_lock()?;
+    /// assert_eq!(guard[1], 2);
+    /// assert!(matches!(array.try_lock(), Err(mp::LockError::WouldBlock)));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -140,9 +210,26 @@ impl<T: Shareable> Array<T> {
 
     /// Waits for the lock for at most `timeout`, and gives access to the items.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let array = mp::Array::from_slice(&[1, 2, 3])?;
+    /// let _guard = array.lock()?;
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| {
+    ///         let late = array.lock_timeout(Duration::from_millis(1));
+    ///         assert!(matches!(late, Err(mp::LockError::TimedOut)));
+    ///     });
+    /// });
+    /// # Ok::<(), mp::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`LockError::TimedOut`], and those of [`lock`](Self::lock).
+    /// [`LockError::TimedOut`], and those of [`lock`](Self::lock); of deadlocks only that of a thread with itself is
+    /// noticed.
     pub fn lock_timeout(&self, timeout: Duration) -> ArrayResult<'_, T, ArrayGuard<'_, T>> {
         self.wrap(
             self.0
@@ -152,7 +239,16 @@ impl<T: Shareable> Array<T> {
         )
     }
 
-    /// A copy of the items.
+    /// Returns a copy of the items.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let array = mp::Array::from_slice(&[1, 2, 3])?;
+    /// array.lock()?[0] = 10;
+    /// assert_eq!(array.to_vec()?, [10, 2, 3]);
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -196,6 +292,16 @@ impl<T: Shareable + fmt::Debug> fmt::Debug for Array<T> {
 }
 
 /// Access to an [`Array`], whose lock is released when this is dropped.
+///
+/// # Examples
+///
+/// ```
+/// let array = mp::Array::from_slice(&[1, 2, 3])?;
+/// let mut guard: mp::ArrayGuard<'_, i32> = array.lock()?;
+/// guard.swap(0, 2);
+/// assert_eq!(guard[..], [3, 2, 1]);
+/// # Ok::<(), mp::Error>(())
+/// ```
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct ArrayGuard<'a, T> {
     items: *mut T,

@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! Shared data is plain ([`Shareable`]) and is touched only by the thread that owns its lock; references to it borrow the
-//! guard. Blocks cite the arena's invariants (A1–A6).
+//! Shared data is plain ([`Shareable`]) and is touched only by the thread that owns its lock; references to it borrow
+//! the guard. Blocks cite the arena's invariants (A1–A6).
 
 #![allow(unsafe_code)]
 
@@ -15,7 +15,10 @@ pub use value::{Value, ValueGuard};
 
 /// Plain data that processes can share: any bytes are a value of it, and it holds no pointer.
 ///
-/// It is implemented for everything that is [`bytemuck::Pod`], which can be derived:
+/// It is implemented for everything that is [`bytemuck::Pod`], which can be derived. What is not plain data does not
+/// compile: send it through a [`Queue`](crate::Queue) instead.
+///
+/// # Examples
 ///
 /// ```
 /// use mp::bytemuck::{Pod, Zeroable};
@@ -32,6 +35,10 @@ pub use value::{Value, ValueGuard};
 /// point.lock()?.x += 1.0;
 /// assert_eq!(point.get()?.x, 2.0);
 /// # Ok::<(), mp::Error>(())
+/// ```
+///
+/// ```compile_fail,E0277
+/// mp::Value::new(String::from("a pointer"));
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot lie in shared memory",

@@ -51,11 +51,34 @@ unsafe impl<T: Shareable> Body for ValueBody<T> {
 pub(crate) type ValueResult<'a, T, R> = Result<R, LockError<ValueGuard<'a, T>>>;
 
 impl<T: Shareable> Value<T> {
-    /// Makes a shared value.
+    /// Makes a shared value. Messages name its lock by the place of this call.
+    ///
+    /// A type that is aligned to more than 64 bytes does not compile here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn add(total: mp::Value<u64>, n: u64) {
+    ///     *total.lock().unwrap() += n;
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let total = mp::Value::new(0)?;
+    ///     let processes = [mp::spawn!(add, total.clone(), 40)?, mp::spawn!(add, total.clone(), 2)?];
+    ///     for process in processes {
+    ///         process.join()?;
+    ///     }
+    ///     assert_eq!(total.get()?, 42);
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
-    /// When the shared memory is full or cannot be made.
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) when the shared memory is full, and
+    /// [`Error::Os`](crate::Error::Os) when it cannot be made.
     #[track_caller]
     pub fn new(value: T) -> Result<Self> {
         const {
@@ -77,16 +100,40 @@ impl<T: Shareable> Value<T> {
 
     /// Waits for the lock, and gives access to the value.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let value = mp::Value::new(20_i64)?;
+    /// let mut guard = value.lock()?;
+    /// *guard += 1;
+    /// assert!(matches!(value.lock(), Err(mp::LockError::Deadlock(_)))); // with itself
+    /// drop(guard);
+    /// assert_eq!(*value.lock()?, 21);
+    /// # Ok::<(), mp::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// - [`LockError::OwnerDied`] with the guard, when the previous owner died while it owned the lock: the value may be half
-    ///   changed.
-    /// - [`LockError::Deadlock`], when the owner waits for a lock that this thread owns, or is this thread.
+    /// - [`LockError::OwnerDied`] with the guard, when the previous owner died while it owned the lock: the value may
+    ///   be half changed.
+    /// - [`LockError::Deadlock`], when the owner waits for a lock that this thread owns, directly or through others,
+    ///   or is this thread.
+    #[doc(alias = "get_lock")]
     pub fn lock(&self) -> ValueResult<'_, T, ValueGuard<'_, T>> {
         self.wrap(self.0.body().lock.lock(self.0.arena(), None))
     }
 
     /// Gives access to the value if the lock is free.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let value = mp::Value::new(20_i64)?;
+    /// let guard = value.try_lock()?;
+    /// assert_eq!(*guard, 20);
+    /// assert!(matches!(value.try_lock(), Err(mp::LockError::WouldBlock)));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -97,9 +144,26 @@ impl<T: Shareable> Value<T> {
 
     /// Waits for the lock for at most `timeout`, and gives access to the value.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let value = mp::Value::new(20_i64)?;
+    /// let _guard = value.lock()?;
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| {
+    ///         let late = value.lock_timeout(Duration::from_millis(1));
+    ///         assert!(matches!(late, Err(mp::LockError::TimedOut)));
+    ///     });
+    /// });
+    /// # Ok::<(), mp::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`LockError::TimedOut`], and those of [`lock`](Self::lock).
+    /// [`LockError::TimedOut`], and those of [`lock`](Self::lock); of deadlocks only that of a thread with itself is
+    /// noticed.
     pub fn lock_timeout(&self, timeout: Duration) -> ValueResult<'_, T, ValueGuard<'_, T>> {
         self.wrap(
             self.0
@@ -109,7 +173,15 @@ impl<T: Shareable> Value<T> {
         )
     }
 
-    /// A copy of the value.
+    /// Returns a copy of the value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let value = mp::Value::new([1, 2])?;
+    /// assert_eq!(value.get()?, [1, 2]);
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -120,6 +192,18 @@ impl<T: Shareable> Value<T> {
 
     /// Replaces the value.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let value = mp::Value::new(7)?;
+    /// value.set(8)?;
+    /// assert_eq!(value.get()?, 8);
+    ///
+    /// let _guard = value.lock()?;
+    /// assert!(value.set(9).is_err()); // this thread owns the lock
+    /// # Ok::<(), mp::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As for [`lock`](Self::lock); the value is not replaced then.
@@ -129,6 +213,17 @@ impl<T: Shareable> Value<T> {
     }
 
     /// Replaces the value by what `change` makes of it, and returns the new one. The lock is held in between.
+    ///
+    /// When `change` panics, the value stays, and the lock is released.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let value = mp::Value::new(20)?;
+    /// assert_eq!(value.update(|n| n + 1)?, 21);
+    /// assert_eq!(value.get()?, 21);
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -168,6 +263,19 @@ impl<T: Shareable + fmt::Debug> fmt::Debug for Value<T> {
 }
 
 /// Access to a [`Value`], whose lock is released when this is dropped.
+///
+/// # Examples
+///
+/// ```
+/// let value = mp::Value::new(20)?;
+/// let mut guard: mp::ValueGuard<'_, i32> = value.lock()?;
+/// if *guard < 21 {
+///     *guard += 1;
+/// }
+/// drop(guard);
+/// assert_eq!(value.get()?, 21);
+/// # Ok::<(), mp::Error>(())
+/// ```
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct ValueGuard<'a, T> {
     data: &'a UnsafeCell<T>,

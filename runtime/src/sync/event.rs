@@ -93,9 +93,17 @@ impl EventBody {
 impl Event {
     /// Makes an event that is not set.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(!mp::Event::new()?.is_set());
+    /// # Ok::<(), mp::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// When the shared memory is full or cannot be made.
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) when the shared memory is full, and
+    /// [`Error::Os`](crate::Error::Os) when it cannot be made.
     pub fn new() -> Result<Self> {
         // SAFETY: the closure writes the whole body.
         let handle = unsafe {
@@ -109,21 +117,71 @@ impl Event {
     /// Sets the event, and wakes all who wait for it, also if it is cleared right after.
     ///
     /// It never waits, and may be called in a signal handler.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let event = mp::Event::new()?;
+    /// event.set();
+    /// assert!(event.is_set());
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     pub fn set(&self) {
         self.0.body().set();
     }
 
     /// Clears the event. Those who wait afterwards wait for the next [`set`](Self::set).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let event = mp::Event::new()?;
+    /// event.set();
+    /// event.clear();
+    /// assert!(!event.wait_timeout(Duration::from_millis(1))?);
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     pub fn clear(&self) {
         self.word().fetch_and(!SET, Ordering::SeqCst);
     }
 
-    /// Whether the event is set.
+    /// Tells whether the event is set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let event = mp::Event::new()?;
+    /// assert!(!event.is_set());
+    /// event.set();
+    /// assert!(event.is_set());
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     pub fn is_set(&self) -> bool {
         self.word().load(Ordering::Acquire) & SET != 0
     }
 
     /// Waits until the event is set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn announce(ready: mp::Event) {
+    ///     ready.set();
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let ready = mp::Event::new()?;
+    ///     let process = mp::spawn!(announce, ready.clone())?;
+    ///     ready.wait()?;
+    ///     assert!(ready.is_set());
+    ///     process.join()?;
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -134,6 +192,18 @@ impl Event {
     }
 
     /// Waits until the event is set, for at most `timeout`; returns whether it was set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let event = mp::Event::new()?;
+    /// assert!(!event.wait_timeout(Duration::from_millis(1))?);
+    /// event.set();
+    /// assert!(event.wait_timeout(Duration::ZERO)?);
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -13,9 +13,9 @@ use crate::error::{DeadOwner, LockError, OwnedByTheDead, Result};
 
 /// A lock that processes share.
 ///
-/// Like [`std::sync::Mutex`] without the value ([`Value`](crate::Value) and [`Array`](crate::Array) are the ones with): it
-/// is for what is outside of the program, a terminal, a file, a device. It is released when its guard is dropped, also by a
-/// panic, and by the death of its owner, however it dies.
+/// Like [`std::sync::Mutex`] without the value ([`Value`](crate::Value) and [`Array`](crate::Array) are the ones
+/// with): it is for what is outside of the program, a terminal, a file, a device. It is released when its guard is
+/// dropped, also by a panic, and by the death of its owner, however it dies.
 ///
 /// A lock is a handle: clones and copies in messages are the same lock.
 ///
@@ -33,6 +33,7 @@ use crate::error::{DeadOwner, LockError, OwnedByTheDead, Result};
 /// assert!(lock.try_lock().is_ok());
 /// # Ok::<(), mp::Error>(())
 /// ```
+#[doc(alias = "Mutex")]
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Lock(Handle<RawLock, ()>);
@@ -47,15 +48,37 @@ unsafe impl Body for RawLock {
 }
 
 /// A [`Lock`] that this thread owns, and that is released when this is dropped.
+///
+/// # Examples
+///
+/// ```
+/// let lock = mp::Lock::new()?;
+/// {
+///     let _guard = lock.lock()?;
+///     assert!(lock.try_lock().is_err());
+/// }
+/// assert!(lock.try_lock().is_ok());
+/// # Ok::<(), mp::Error>(())
+/// ```
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct LockGuard<'a>(RawGuard<'a>);
 
 impl Lock {
-    /// Makes a lock that nobody owns.
+    /// Makes a lock that nobody owns. Messages name it by the place of this call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = mp::Lock::new()?;
+    /// assert!(lock.try_lock().is_ok());
+    /// assert!(format!("{lock:?}").starts_with("Lock(created at "));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// When the shared memory is full or cannot be made.
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) when the shared memory is full, and
+    /// [`Error::Os`](crate::Error::Os) when it cannot be made.
     #[track_caller]
     pub fn new() -> Result<Self> {
         let location = Location::caller();
@@ -67,16 +90,37 @@ impl Lock {
 
     /// Waits for the lock.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = mp::Lock::new()?;
+    /// let guard = lock.lock()?;
+    /// assert!(matches!(lock.lock(), Err(mp::LockError::Deadlock(_)))); // with itself
+    /// drop(guard);
+    /// assert!(lock.lock().is_ok());
+    /// # Ok::<(), mp::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`LockError::OwnerDied`] with the guard, when the previous owner died while it owned the lock.
-    /// - [`LockError::Deadlock`], when the owner waits for a lock that this thread owns, directly or through others, or is
-    ///   this thread.
+    /// - [`LockError::Deadlock`], when the owner waits for a lock that this thread owns, directly or through others,
+    ///   or is this thread.
+    #[doc(alias = "acquire")]
     pub fn lock(&self) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
         wrap(self.0.body().lock(self.0.arena(), None))
     }
 
     /// Takes the lock if it is free.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = mp::Lock::new()?;
+    /// let guard = lock.try_lock()?;
+    /// assert!(matches!(lock.try_lock(), Err(mp::LockError::WouldBlock)));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -87,9 +131,26 @@ impl Lock {
 
     /// Waits for the lock for at most `timeout`.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let lock = mp::Lock::new()?;
+    /// let _guard = lock.lock()?;
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| {
+    ///         let late = lock.lock_timeout(Duration::from_millis(1));
+    ///         assert!(matches!(late, Err(mp::LockError::TimedOut)));
+    ///     });
+    /// });
+    /// # Ok::<(), mp::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`LockError::TimedOut`], and those of [`lock`](Self::lock); of deadlocks only that with itself is noticed.
+    /// [`LockError::TimedOut`], and those of [`lock`](Self::lock); of deadlocks only that of a thread with itself is
+    /// noticed.
     pub fn lock_timeout(
         &self,
         timeout: Duration,

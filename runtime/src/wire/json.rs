@@ -10,8 +10,8 @@ use serde::ser::{self, Serialize, Serializer};
 
 /// Carries a value as JSON text inside of the message.
 ///
-/// Values normally travel in a compact format that does not describe itself. Types that ask the data for its shape need
-/// one that does: those with `#[serde(untagged)]`, `#[serde(tag = …)]`, `#[serde(flatten)]` or
+/// Values normally travel in a compact format that does not describe itself. Types that ask the data for its shape
+/// need one that does: those with `#[serde(untagged)]`, `#[serde(tag = …)]`, `#[serde(flatten)]` or
 /// `#[serde(skip_serializing_if)]`, and `serde_json::Value`. The error that they meet names this wrapper. It derefs to
 /// the value, and takes effect only around what it wraps.
 ///
@@ -31,17 +31,28 @@ use serde::ser::{self, Serialize, Serializer};
 /// }
 ///
 /// // In a process function: `fn handle(event: mp::Json<Event>)`.
-/// let event = mp::Json(Event::Key { code: 13 });
+/// let events = mp::Queue::new()?;
+/// events.put(mp::Json(Event::Key { code: 13 }))?;
+/// let event = events.get()?;
 /// assert!(matches!(*event, Event::Key { code: 13 }));
-/// assert_eq!(event.into_inner(), Event::Key { code: 13 });
 ///
-/// assert_eq!(mp::Json::from(Event::Closed), mp::Json(Event::Closed));
+/// // Without it, the error says what to do.
+/// let events = mp::Queue::new()?;
+/// events.put(Event::Closed)?;
+/// assert!(events.get().unwrap_err().to_string().contains("wrap the value in `mp::Json<T>`"));
+/// # Ok::<(), mp::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Json<T>(pub T);
 
 impl<T> Json<T> {
     /// Returns the value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(mp::Json("tea").into_inner(), "tea");
+    /// ```
     pub fn into_inner(self) -> T {
         self.0
     }

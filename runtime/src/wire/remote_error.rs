@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 /// An error of another process: what any [`std::error::Error`] turns into with `?`.
 ///
-/// A process function that returns `Result<T, mp::RemoteError>` needs no error type that can be serialized. What travels
-/// is text: the error's message, those of its [sources](Error::source), and the name of its type. `Display` prints the
-/// message, `{:#}` the whole chain in one line, `Debug` the whole chain in several, because that is what `unwrap` and a
-/// failing `main` show.
+/// A process function that returns `Result<T, mp::RemoteError>` needs no error type that can be serialized. What
+/// travels is text: the error's message, those of its [sources](Error::source), and the name of its type. `Display`
+/// prints the message, `{:#}` the whole chain in one line, `Debug` the whole chain in several, because that is what
+/// `unwrap` and a failing `main` show.
 ///
 /// Because every error converts into it, it is not an `Error` itself. It converts into a `Box<dyn Error>`, also with
 /// `?`, whose `source()` walks the chain.
@@ -53,6 +53,14 @@ pub struct RemoteError {
 
 impl RemoteError {
     /// Makes an error of a message; its type is that of the message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = mp::RemoteError::msg("the disk is full");
+    /// assert_eq!(error.to_string(), "the disk is full");
+    /// assert!(error.is::<&str>());
+    /// ```
     pub fn msg<M: Display>(message: M) -> Self {
         RemoteError {
             type_name: type_name::<M>().to_owned(),
@@ -83,11 +91,25 @@ impl RemoteError {
     }
 
     /// Returns the error's message, without those of its sources.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = mp::RemoteError::from("x".parse::<u8>().unwrap_err());
+    /// assert_eq!(error.message(), "invalid digit found in string");
+    /// ```
     pub fn message(&self) -> &str {
         &self.message
     }
 
     /// Returns the name of the error's type, as [`std::any::type_name`] gives it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = mp::RemoteError::from("x".parse::<u8>().unwrap_err());
+    /// assert_eq!(error.type_name(), "core::num::error::ParseIntError");
+    /// ```
     pub fn type_name(&self) -> &str {
         &self.type_name
     }
@@ -107,6 +129,14 @@ impl RemoteError {
     }
 
     /// Tells whether the error was an `E` in its process, by the name of the type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = mp::RemoteError::from("x".parse::<u8>().unwrap_err());
+    /// assert!(error.is::<std::num::ParseIntError>());
+    /// assert!(!error.is::<std::num::ParseFloatError>());
+    /// ```
     pub fn is<E>(&self) -> bool {
         self.type_name == type_name::<E>()
     }
