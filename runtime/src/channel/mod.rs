@@ -149,15 +149,16 @@ impl<S, R> Connection<S, R> {
     /// a.send(7)?;
     /// assert_eq!(b.recv_bytes()?, b"tea");
     /// assert!(matches!(b.recv_bytes(), Err(mp::RecvError::Failed(_))));
+    /// assert_eq!(b.recv()?, 7);
     /// # Ok::<(), mp::Error>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// [`RecvError::Closed`] when the peer is gone, and [`RecvError::Failed`] when its message was sent by
-    /// [`send`](Self::send), in which case it is lost, or the system refuses.
+    /// [`RecvError::Closed`] when the peer is gone, and [`RecvError::Failed`] when its next message was sent by
+    /// [`send`](Self::send), in which case it is still there, or the system refuses.
     pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
-        self.receive(None, |message| message.bytes().map(<[u8]>::to_vec))
+        self.receive_bytes(usize::MAX, |bytes| bytes.to_vec())
     }
 
     /// Waits for a message of bytes, copies it to the front of `buffer`, and returns its length.
@@ -183,34 +184,10 @@ impl<S, R> Connection<S, R> {
     /// [`RecvError::TooLong`] when it does not fit: the message can still be received. And those of
     /// [`recv_bytes`](Self::recv_bytes).
     pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvError> {
-        loop {
-            let received = {
-                let _receiving = self.receiving.lock();
-                let length = packet::length_of_next(self.socket.as_fd(), &self.pipe, self.side)?;
-                match length {
-                    Some(length) if length > buffer.len() => {
-                        return Err(RecvError::TooLong {
-                            length,
-                            buffer: buffer.len(),
-                        });
-                    }
-                    Some(_) => packet::receive(self.socket.as_fd(), &self.pipe, self.side)?,
-                    None => None,
-                }
-            };
-            if let Some(message) = received {
-                let bytes = message.bytes()?;
-                let Some(front) = buffer.get_mut(..bytes.len()) else {
-                    return Err(RecvError::TooLong {
-                        length: bytes.len(),
-                        buffer: buffer.len(),
-                    });
-                };
-                front.copy_from_slice(bytes);
-                return Ok(bytes.len());
-            }
-            self.wait_readable(None)?;
-        }
+        self.receive_bytes(buffer.len(), |bytes| {
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            bytes.len()
+        })
     }
 
     /// Waits until a message or the end is there, for at most `timeout`; returns whether it is.
@@ -272,6 +249,43 @@ impl<S, R> Connection<S, R> {
             if !self.wait_readable(deadline)? {
                 return Err(RecvError::TimedOut);
             }
+        }
+    }
+
+    /// Waits for a message of at most `most` bytes, and returns what `open` makes of it. Another message is left there.
+    fn receive_bytes<T>(&self, most: usize, open: impl FnOnce(&[u8]) -> T) -> Result<T, RecvError> {
+        loop {
+            let receiving = self.receiving.lock();
+            let (socket, pipe) = (self.socket.as_fd(), &self.pipe);
+            match packet::look_at_next(socket, pipe, self.side)? {
+                Some((Content::Value, _)) => {
+                    return Err(RecvError::Failed(
+                        "the next message was sent by `send`, and is still there; receive it with `recv`".to_owned(),
+                    ));
+                }
+                Some((Content::Bytes, length)) if length > most => {
+                    return Err(RecvError::TooLong {
+                        length,
+                        buffer: most,
+                    });
+                }
+                Some(_) => {
+                    if let Some(message) = packet::receive(socket, pipe, self.side)? {
+                        let length = message.all().len();
+                        // Another one, if another process has the same socket.
+                        if length > most {
+                            return Err(RecvError::TooLong {
+                                length,
+                                buffer: most,
+                            });
+                        }
+                        return Ok(open(message.all()));
+                    }
+                }
+                None => {}
+            }
+            drop(receiving);
+            self.wait_readable(None)?;
         }
     }
 

@@ -80,20 +80,11 @@ enum ReceivedBody {
 }
 
 impl Received {
-    fn all(&self) -> &[u8] {
+    /// The message's bytes.
+    pub(super) fn all(&self) -> &[u8] {
         match &self.body {
             ReceivedBody::Inline(bytes) => bytes,
             ReceivedBody::Parcel(parcel) => parcel.bytes(),
-        }
-    }
-
-    /// The bytes of a message that was sent as bytes.
-    pub(super) fn bytes(&self) -> Result<&[u8], RecvError> {
-        match self.content {
-            Content::Bytes => Ok(self.all()),
-            Content::Value => Err(RecvError::Failed(
-                "the message was sent by `send` and received by `recv_bytes`; receive it with `recv`".to_owned(),
-            )),
         }
     }
 
@@ -161,28 +152,27 @@ pub(super) fn receive(
     Ok(Some(Received { content, body, fds }))
 }
 
-/// The length of the next message for the end `side`, if one is there, and leaves it there.
-pub(super) fn length_of_next(
+/// What the next message for the end `side` is and how long, if one is there; leaves it there.
+pub(super) fn look_at_next(
     socket: BorrowedFd<'_>,
     pipe: &Handle<PipeBody, ()>,
     side: u8,
-) -> Result<Option<usize>, RecvError> {
+) -> Result<Option<(Content, usize)>, RecvError> {
     let Some((packet, _)) = next_packet(socket, true)? else {
         return Ok(None);
     };
-    match parse(&packet)? {
-        (_, None) => Ok(Some(packet.len() - 1)),
-        (_, Some(place)) => {
+    let (content, named) = parse(&packet)?;
+    let length = match named {
+        None => packet.len() - 1,
+        Some(place) => {
             let arena = pipe.arena();
             let list = &pipe.body().underway[usize::from(1 - side)];
             let tx = arena.begin();
-            let length = tx
-                .nodes(list)
-                .find(|node| *node == place)
-                .map(|place| tx.parcel_length(place) as usize);
-            length.map(Some).ok_or_else(unknown_parcel)
+            let place = tx.nodes(list).find(|node| *node == place);
+            tx.parcel_length(place.ok_or_else(unknown_parcel)?) as usize
         }
-    }
+    };
+    Ok(Some((content, length)))
 }
 
 /// Takes a parcel that the end `side` sent out of its list. Nobody but the pipe's two ends can name one in it.

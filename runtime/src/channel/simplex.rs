@@ -150,7 +150,7 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// [`RecvError::Closed`] when the sender is gone, and [`RecvError::Failed`] when it sent a value, which is lost,
+    /// [`RecvError::Closed`] when the sender is gone, and [`RecvError::Failed`] when it sent a value, which is still there,
     /// or the system refuses.
     pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
         self.0.recv_bytes()

@@ -154,7 +154,7 @@ impl fmt::Display for Panic {
         if let Some(location) = &self.location {
             write!(f, " at {location}")?;
         }
-        write!(f, ": {}", self.message)?;
+        write!(f, ": {}; {}", self.message, self.subject.ran)?;
         if let Some(backtrace) = &self.backtrace {
             write!(f, "\n{backtrace}")?;
         }
@@ -353,7 +353,7 @@ impl fmt::Display for ProcessError {
             ProcessError::UnknownFunction { hint, subject } => {
                 write!(
                     f,
-                    "{subject} found no process function of that name in its program; {hint}"
+                    "{subject} found no process function of that name in its program, and the function did not run; {hint}"
                 )
             }
             ProcessError::Decode { message, subject }

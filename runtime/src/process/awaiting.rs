@@ -16,6 +16,43 @@ use crate::error::ProcessError;
 ///
 /// It works on any runtime: a thread of this library waits for the process, and wakes the task. Dropping the future
 /// detaches the process, as dropping the [`Process`] does.
+///
+/// # Examples
+///
+/// ```
+/// use std::pin::pin;
+/// use std::sync::Arc;
+/// use std::task::{Context, Poll, Wake};
+/// use std::thread::{self, Thread};
+///
+/// #[mp::process_fn]
+/// fn double(n: u32) -> u32 {
+///     2 * n
+/// }
+///
+/// struct Unpark(Thread);
+///
+/// impl Wake for Unpark {
+///     fn wake(self: Arc<Self>) {
+///         self.0.unpark();
+///     }
+/// }
+///
+/// #[mp::main]
+/// fn main() -> mp::Result<()> {
+///     let process = mp::spawn!(double, 21)?;
+///     let mut value = pin!(async { process.await });
+///     // What a runtime does.
+///     let waker = Arc::new(Unpark(thread::current())).into();
+///     loop {
+///         match value.as_mut().poll(&mut Context::from_waker(&waker)) {
+///             Poll::Ready(value) => break assert_eq!(value?, 42),
+///             Poll::Pending => thread::park(),
+///         }
+///     }
+///     Ok(())
+/// }
+/// ```
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Joining<R> {
     process: Option<Process<R>>,

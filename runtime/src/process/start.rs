@@ -138,7 +138,8 @@ fn execute(
     };
     let [stdin, stdout, stderr] = builder.stdio;
     let open = |stream: Option<super::Stdio>, writable| {
-        stream.map_or(Ok(ChildStdio::Inherit), |s| s.open(writable))
+        let opened = stream.map_or(Ok(ChildStdio::Inherit), |stream| stream.open(writable));
+        opened.map_err(failed("cannot open one of its standard streams"))
     };
     let stdio = [
         open(stdin, false)?,

@@ -1,8 +1,8 @@
 //! Where a child's standard streams go.
 
 use std::fs::File;
+use std::io;
 
-use crate::error::{Error, Result};
 use crate::sys::{self, ChildStdio, OwnedFd};
 
 /// Where one of a child's standard streams goes.
@@ -106,7 +106,7 @@ impl Stdio {
     }
 
     /// What the start of a program takes.
-    pub(super) fn open(self, writable: bool) -> Result<ChildStdio> {
+    pub(super) fn open(self, writable: bool) -> io::Result<ChildStdio> {
         let file = match self.0 {
             Kind::Inherit => return Ok(ChildStdio::Inherit),
             Kind::Fd(fd) => return Ok(ChildStdio::Fd(fd)),
@@ -117,10 +117,7 @@ impl Stdio {
                 .open("/dev/null"),
             Kind::File(file) => Ok(file),
         };
-        let fd = file.and_then(sys::fd_of_file);
-        Ok(ChildStdio::Fd(fd.map_err(|error| {
-            Error::os("cannot open a standard stream for a child", error)
-        })?))
+        file.and_then(sys::fd_of_file).map(ChildStdio::Fd)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::child::{self, ChildProcess};
+use super::child;
+use super::child_process::ChildProcess;
 use crate::sync::deadline_after;
 use crate::sys::{self, AsFd, BorrowedFd, OwnedFd};
 
