@@ -21,7 +21,7 @@ impl Message {
             1 => 500,
             _ => 3,
         };
-        let event = (number % 3 == 0).then(|| mp::Event::new().expect("making an event"));
+        let event = number.is_multiple_of(3).then(|| mp::Event::new().expect("making an event"));
         Self {
             number,
             payload: vec![number as u8; length],
