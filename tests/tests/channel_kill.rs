@@ -21,7 +21,9 @@ impl Message {
             1 => 500,
             _ => 3,
         };
-        let event = number.is_multiple_of(3).then(|| mp::Event::new().expect("making an event"));
+        let event = number
+            .is_multiple_of(3)
+            .then(|| mp::Event::new().expect("making an event"));
         Self {
             number,
             payload: vec![number as u8; length],

@@ -25,7 +25,9 @@ impl Item {
             1..3 => 60,
             _ => 3,
         };
-        let value = number.is_multiple_of(5).then(|| mp::Value::new(number).expect("making a value"));
+        let value = number
+            .is_multiple_of(5)
+            .then(|| mp::Value::new(number).expect("making a value"));
         Self {
             producer,
             number,

@@ -5,12 +5,14 @@
 //! so that an undertaker who dies is followed by another one. One undertaker works at a time in the whole tree.
 //!
 //! A parent buries its children. Children whose parent was buried before them are orphans: whoever comes by buries those that
-//! have ended ([`sweep`](Arena::sweep)), which it knows by the lock that each owns while it lives.
+//! have ended ([`sweep`](Arena::sweep)), which it knows by the lock that the first thread of each
+//! owns while it lives, and then by their ids.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::record::{ProcessName, Record, Stage};
-use super::{Arena, Offset, Root};
+use super::{Arena, Offset, Root, Tx};
+use crate::sys::{self, RobustMutex};
 
 /// The last processes that were buried, for those who find their locks.
 #[repr(C)]
@@ -23,6 +25,16 @@ pub(super) struct Obituaries {
 struct Obituary {
     serial: AtomicU64,
     name: ProcessName,
+}
+
+/// The undertaker's lock, held.
+struct AtWork<'a>(&'a RobustMutex);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        // SAFETY: made by the thread that acquired it, and not sent to another.
+        unsafe { self.0.unlock() };
+    }
 }
 
 impl Arena {
@@ -45,11 +57,22 @@ impl Arena {
     /// Nobody uses the record afterwards.
     pub(crate) unsafe fn free_record(&'static self, place: Offset) {
         // SAFETY: the caller's promise.
+        unsafe { self.free_record_and(place, |_| {}) };
+    }
+
+    /// [`free_record`](Self::free_record), with a last change in the transaction that frees it.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    unsafe fn free_record_and(&'static self, place: Offset, forget: impl FnOnce(&mut Tx<'_>)) {
+        // SAFETY: the caller's promise.
         let record = unsafe { self.record(place) };
         // SAFETY: the record owns the parcel, and the word is cleared with it.
         unsafe { self.free_parcel_in(&record.outcome) };
         let mut tx = self.begin();
         tx.unlink(place);
+        forget(&mut tx);
         tx.free(place, false);
         tx.commit();
         self.settle();
@@ -57,7 +80,8 @@ impl Arena {
 
     /// Buries and frees the records of processes that have ended after their parents.
     pub(crate) fn sweep(&'static self) {
-        if self.root().orphans.load(Ordering::Relaxed) == 0 {
+        let orphans = &self.root().orphans;
+        if orphans.load(Ordering::Relaxed) == 0 {
             return;
         }
         self.with_undertaker(|| {
@@ -65,11 +89,8 @@ impl Arena {
                 // SAFETY: the process has ended, or will find its order withdrawn; only undertakers free orphans.
                 unsafe {
                     self.bury_process(place);
-                    self.free_record(place);
+                    self.free_record_and(place, |tx| tx.add(orphans, -1));
                 }
-                let mut tx = self.begin();
-                tx.add(&self.root().orphans, -1);
-                tx.commit();
             }
         });
     }
@@ -85,6 +106,8 @@ impl Arena {
                 && !first
                 && *place != self.my_offset()
                 && record.life.owner().is_none()
+                // Its first thread is dead; others may be about to be.
+                && !sys::is_running(record.pid.load(Ordering::Relaxed) as u32)
         })?;
         // SAFETY: as above.
         tx.set(
@@ -98,9 +121,8 @@ impl Arena {
     fn with_undertaker(&'static self, work: impl FnOnce()) {
         let undertaker = &self.root().undertaker;
         if undertaker.lock().is_ok() {
+            let _at_work = AtWork(undertaker);
             work();
-            // SAFETY: locked above, by this thread.
-            unsafe { undertaker.unlock() };
         }
         self.settle();
     }

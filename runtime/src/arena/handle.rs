@@ -121,9 +121,10 @@ impl<B: Body, T> Handle<B, T> {
             Some(kind) if kind == Self::kind() => {}
             Some(kind) => {
                 return Err(HandleError(format!(
-                    "the handle in the message is {} of other types than the receiver's {}; sender and receiver must name the same \
-                 types",
+                    "the handle in the message is that of {}, where {} of `{}` is wanted; sender and receiver must name the \
+                     same types",
                     kind.describe(),
+                    B::KIND.describe(),
                     std::any::type_name::<T>(),
                 )));
             }
@@ -165,6 +166,11 @@ impl<B: Body, T> Handle<B, T> {
 
     fn kind() -> KindWord {
         KindWord::new(B::KIND, std::any::type_name::<T>())
+    }
+
+    /// Whether this handle is of the object that `held` is on.
+    pub(crate) fn is_of(&self, held: &Held) -> bool {
+        self.held.object == held.object
     }
 
     pub(crate) fn arena(&self) -> &'static Arena {

@@ -225,7 +225,7 @@ impl<S, R> Connection<S, R> {
             self.side,
             content,
             bytes,
-            &outgoing,
+            outgoing,
         );
         sent.map_err(|error| match error {
             Error::Os { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {

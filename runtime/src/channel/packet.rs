@@ -106,8 +106,11 @@ pub(super) fn send(
     side: u8,
     content: Content,
     bytes: &[u8],
-    outgoing: &Outgoing,
+    mut outgoing: Outgoing,
 ) -> Result<()> {
+    // An end of this pipe in a message over it: whoever receives it has the pipe, and nobody frees a parcel that keeps its
+    // owner.
+    outgoing.objects.retain(|held| !pipe.is_of(held));
     let kind = match content {
         Content::Value => VALUE,
         Content::Bytes => BYTES,

@@ -90,30 +90,39 @@ fn describe(lock: &RawLock) -> String {
 
 /// The cycle that this thread closes by waiting for `lock`, if it closes one.
 fn cycle(arena: &'static Arena, tx: &Tx<'_>, lock: &RawLock) -> Option<Deadlock> {
-    // Longer chains than this have a cycle that the caller is not part of, and that somebody else was told of.
-    const LONGEST: usize = 10_000;
     let my_thread = sys::thread_id();
-    let mut chain: Vec<(WaitsFor, u32)> = Vec::new();
-    let mut owner = lock.mutex.owner()?;
-    while owner != my_thread && chain.len() < LONGEST {
-        let (waiter, next) = wait_of(arena, tx, owner)?;
-        chain.push((waiter, owner));
-        owner = next.mutex.owner()?;
+    let mut cycle = vec![myself(arena, lock)];
+    let mut lock = lock;
+    loop {
+        let owner = lock.mutex.owner()?;
+        if owner == my_thread {
+            return Some(Deadlock { cycle });
+        }
+        // A cycle that the caller is not part of, and that somebody else was told of, or a thread that has its lock by now
+        // and has not taken its entry out.
+        if cycle.iter().any(|waiter| waiter.thread == owner) {
+            return None;
+        }
+        let (waiter, next) = wait_of(arena, tx, owner, lock.owner_serial())?;
+        cycle.push(waiter);
+        lock = next;
     }
-    if owner != my_thread {
-        return None;
-    }
-    let others = chain.into_iter().map(|(waiter, _)| waiter);
-    Some(Deadlock {
-        cycle: std::iter::once(myself(arena, lock)).chain(others).collect(),
-    })
 }
 
-/// What the thread `thread` waits for, if it does.
-fn wait_of<'a>(arena: &'a Arena, tx: &Tx<'_>, thread: u32) -> Option<(WaitsFor, &'a RawLock)> {
+/// What the thread `thread` of the process with this serial number waits for, if it does.
+fn wait_of<'a>(
+    arena: &'a Arena,
+    tx: &Tx<'_>,
+    thread: u32,
+    serial: u64,
+) -> Option<(WaitsFor, &'a RawLock)> {
     for place in tx.nodes(arena.records()) {
         // SAFETY: in the list, and the transaction keeps it there.
         let record = unsafe { arena.record(place) };
+        // Threads' ids are used again, and the entries of a dead process are there until it is buried.
+        if record.serial.load(Ordering::Relaxed) != serial {
+            continue;
+        }
         for entry in tx.nodes(&record.waits) {
             let wait = wait_at(arena, entry);
             if wait.thread.load(Ordering::Relaxed) != u64::from(thread) {

@@ -150,6 +150,11 @@ impl RawLock {
         }
     }
 
+    /// The serial number of the process that owns the lock; a thread that waits has written it to all locks it owns.
+    pub(super) fn owner_serial(&self) -> u64 {
+        self.owner.load(Ordering::Relaxed)
+    }
+
     /// Whether a thread of this process owns the lock.
     pub(crate) fn is_owned_here(&self, arena: &Arena) -> bool {
         self.mutex.owner().is_some()

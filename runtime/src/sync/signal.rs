@@ -9,7 +9,8 @@
 //! | `WAKING`, `SLEEPERS` or not | somebody is waking all | who notifies next does the same; who set it takes it back if nothing else changed | the next to notify wakes all |
 //!
 //! All are woken, because one who is woken may be dead before it acts. Whoever dies between a change and its notification
-//! leaves sleepers asleep until the next notification; burying the dead is one (see [`Care`](crate::arena::Care)).
+//! leaves sleepers asleep until the next notification, which burying the dead is one of (see [`Care`](crate::arena::Care)), or
+//! until they look by themselves, as every sleeper does once in a second.
 
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Instant;

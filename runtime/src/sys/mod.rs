@@ -10,7 +10,7 @@
 //! | waiting on a word | [`futex_wait`], [`futex_wake`], [`yield_now`] | works between processes that map the word anywhere |
 //! | mutex | [`RobustMutex`] | shared by processes; the death of its owner is told to the next |
 //! | starting | [`Launch`], [`launch`] | never copies the caller's memory; passes the named descriptors and no other |
-//! | processes | [`open_process`], [`wait_ended`], [`reap`], [`signal_process`], [`abandon_child`] | by descriptor, so that a reused id is never hit |
+//! | processes | [`open_process`], [`wait_ended`], [`reap`], [`signal_process`], [`abandon_child`], [`is_running`] | by descriptor, so that a reused id is never hit |
 //! | sockets | [`packet_pair`], [`send_packet`], [`receive_packet`], [`poll_readable`] | whole messages with descriptors attached; end of file when the peer is gone, killed too |
 //! | this process | [`thread_id`], [`set_thread_name`], [`at_exit`], [`dup_above`], [`adopt_fd`], [`replace_stdout`], [`fd_of_file`] | |
 //!
@@ -31,8 +31,8 @@ use unsupported as imp;
 pub(crate) use imp::{
     Acquired, AsFd, BorrowedFd, ChildStdio, Launch, Launched, MutexError, OwnedFd, Packet,
     RobustMutex, SIGINT, SIGKILL, SIGTERM, abandon_child, adopt_fd, at_exit, create_memory,
-    dup_above, exit_status, fd_number, fd_of_file, futex_wait, futex_wake, kill_self, launch,
-    map_memory, memory_size, open_process, open_self, packet_pair, poll_readable, reap,
+    dup_above, exit_status, fd_number, fd_of_file, futex_wait, futex_wake, is_running, kill_self,
+    launch, map_memory, memory_size, open_process, open_self, packet_pair, poll_readable, reap,
     receive_packet, release_pages, replace_stdout, send_packet, set_thread_name, signal_name,
     signal_process, status_parts, thread_id, wait_ended, yield_now,
 };

@@ -198,6 +198,10 @@ pub(crate) fn signal_process(process: BorrowedFd<'_>, _signal: i32) -> io::Resul
     match process.0 {}
 }
 
+pub(crate) fn is_running(_pid: u32) -> bool {
+    false
+}
+
 pub(crate) fn abandon_child(_pid: u32) {}
 
 pub(crate) fn kill_self(_signal: i32) {}

@@ -6,7 +6,7 @@ use std::time::Instant;
 use rustix::io::Errno;
 use rustix::thread::futex;
 
-use super::{remaining, timespec};
+use super::{SLICE, remaining, timespec};
 
 /// `futex(FUTEX_WAIT)`—Sleeps while `word` holds `expected`.
 ///
@@ -16,15 +16,15 @@ use super::{remaining, timespec};
 /// # References
 ///  - [Linux](https://man7.org/linux/man-pages/man2/futex.2.html)
 pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> bool {
-    let timeout = match deadline.map(remaining) {
-        None => None,
-        Some(Some(left)) => Some(timespec(left)),
+    let left = match deadline.map(remaining) {
+        None => SLICE,
+        Some(Some(left)) => left,
         Some(None) => return false,
     };
-    !matches!(
-        futex::wait(word, futex::Flags::empty(), expected, timeout.as_ref()),
-        Err(Errno::TIMEDOUT)
-    )
+    let slice = timespec(left.min(SLICE));
+    let result = futex::wait(word, futex::Flags::empty(), expected, Some(&slice));
+    // A slice that is not the last is a wake-up for no reason.
+    !matches!(result, Err(Errno::TIMEDOUT)) || left > SLICE || deadline.is_none()
 }
 
 /// `futex(FUTEX_WAKE)`—Wakes up to `count` sleepers on `word`.

@@ -21,8 +21,8 @@ pub(crate) use futex::{futex_wait, futex_wake, yield_now};
 pub(crate) use launch::{ChildStdio, Launch, Launched, launch};
 pub(crate) use memory::{create_memory, map_memory, memory_size, release_pages};
 pub(crate) use process::{
-    SIGINT, SIGKILL, SIGTERM, abandon_child, exit_status, kill_self, open_process, open_self, reap,
-    signal_name, signal_process, status_parts, wait_ended,
+    SIGINT, SIGKILL, SIGTERM, abandon_child, exit_status, is_running, kill_self, open_process,
+    open_self, reap, signal_name, signal_process, status_parts, wait_ended,
 };
 pub(crate) use robust::{Acquired, MutexError, RobustMutex};
 pub(crate) use socket::{Packet, packet_pair, poll_readable, receive_packet, send_packet};
@@ -33,6 +33,10 @@ pub(crate) use thread::{
 use std::time::{Duration, Instant};
 
 use rustix::time::Timespec;
+
+/// How long anybody sleeps before looking again. Wake-ups get lost when somebody dies between a change and its wake-up, or
+/// after being woken; this bounds what that costs, and costs an idle process next to nothing.
+const SLICE: Duration = Duration::from_secs(1);
 
 /// A duration as the kernel takes it.
 fn timespec(duration: Duration) -> Timespec {

@@ -28,6 +28,14 @@ pub(crate) fn open_process(pid: u32) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }
 
+/// Whether a process of this id is running, or has not been taken apart wholly.
+pub(crate) fn is_running(pid: u32) -> bool {
+    match open_process(pid) {
+        Ok(process) => !wait_ended(process.as_fd(), Some(Instant::now())).unwrap_or(false),
+        Err(_) => false,
+    }
+}
+
 /// `pidfd_open(getpid())`—A descriptor of this process, for its children to see it die.
 pub(crate) fn open_self() -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(

@@ -3,9 +3,9 @@
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::remaining;
+use super::{SLICE, remaining};
 
 /// How a mutex was acquired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,37 +59,40 @@ impl RobustMutex {
         }
     }
 
-    /// `pthread_mutex_lock(mutex)`—Waits for the mutex.
+    /// `pthread_mutex_clocklock(mutex)`—Waits for the mutex.
     pub(crate) fn lock(&self) -> Result<Acquired, MutexError> {
-        // SAFETY: `self` was initialised in place by `init`.
-        self.acquired(unsafe { libc::pthread_mutex_lock(self.0.get()) })
+        self.lock_by(None)
     }
 
     /// `pthread_mutex_trylock(mutex)`—Takes the mutex if it is free.
     pub(crate) fn try_lock(&self) -> Result<Acquired, MutexError> {
-        // SAFETY: as in `lock`.
+        // SAFETY: `self` was initialised in place by `init`.
         self.acquired(unsafe { libc::pthread_mutex_trylock(self.0.get()) })
     }
 
-    /// `pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, …)`—Waits for the mutex until `deadline`.
+    /// `pthread_mutex_clocklock(mutex)`—Waits for the mutex until `deadline`.
     pub(crate) fn lock_until(&self, deadline: Instant) -> Result<Acquired, MutexError> {
-        let Some(left) = remaining(deadline) else {
-            return self.try_lock().map_err(|error| match error {
-                MutexError::Busy => MutexError::TimedOut,
-                other => other,
-            });
-        };
-        let now = rustix::time::clock_gettime(WAIT_CLOCK);
-        let nanoseconds = now.tv_nsec as u64 + u64::from(left.subsec_nanos());
-        let until = libc::timespec {
-            tv_sec: now
-                .tv_sec
-                .saturating_add(i64::try_from(left.as_secs()).unwrap_or(i64::MAX))
-                .saturating_add((nanoseconds / 1_000_000_000) as i64),
-            tv_nsec: (nanoseconds % 1_000_000_000) as _,
-        };
-        // SAFETY: as in `lock`; `until` outlives the call.
-        self.acquired(unsafe { lock_until(self.0.get(), &until) })
+        self.lock_by(Some(deadline))
+    }
+
+    /// In slices: a waiter that is killed after it was woken takes the wake-up with it if somebody has taken the mutex in
+    /// the meantime, and neither the kernel nor the C library wakes another one.
+    fn lock_by(&self, deadline: Option<Instant>) -> Result<Acquired, MutexError> {
+        loop {
+            let slice = deadline.map_or(Some(SLICE), remaining).unwrap_or_default();
+            let until = moment(slice.min(SLICE));
+            // SAFETY: `self` was initialised in place by `init`; `until` outlives the call.
+            match self.acquired(unsafe { lock_until(self.0.get(), &until) }) {
+                Err(MutexError::TimedOut) => {}
+                other => return other,
+            }
+            if deadline.is_some_and(|deadline| remaining(deadline).is_none()) {
+                return self.try_lock().map_err(|error| match error {
+                    MutexError::Busy => MutexError::TimedOut,
+                    other => other,
+                });
+            }
+        }
     }
 
     /// `pthread_mutex_unlock(mutex)`—Releases the mutex.
@@ -128,6 +131,16 @@ impl RobustMutex {
             // EAGAIN is about recursive mutexes, EINVAL about priorities.
             other => unreachable!("pthread mutex: error {other}"),
         }
+    }
+}
+
+/// The moment `left` from now, by the clock that the mutex waits by.
+fn moment(left: Duration) -> libc::timespec {
+    let now = rustix::time::clock_gettime(WAIT_CLOCK);
+    let nanoseconds = now.tv_nsec as u64 + u64::from(left.subsec_nanos());
+    libc::timespec {
+        tv_sec: now.tv_sec + left.as_secs() as i64 + (nanoseconds / 1_000_000_000) as i64,
+        tv_nsec: (nanoseconds % 1_000_000_000) as _,
     }
 }
 
