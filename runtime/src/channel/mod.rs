@@ -257,7 +257,11 @@ impl<S, R> Connection<S, R> {
         loop {
             let receiving = self.receiving.lock();
             let (socket, pipe) = (self.socket.as_fd(), &self.pipe);
-            match packet::look_at_next(socket, pipe, self.side)? {
+            let next = packet::look_at_next(socket, pipe, self.side).inspect_err(|_| {
+                // What nobody can receive is not left in the way.
+                let _ = packet::receive(socket, pipe, self.side);
+            })?;
+            match next {
                 Some((Content::Value, _)) => {
                     return Err(RecvError::Failed(
                         "the next message was sent by `send`, and is still there; receive it with `recv`".to_owned(),

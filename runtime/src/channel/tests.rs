@@ -34,6 +34,9 @@ fn packets_of_others_are_errors_and_the_next_message_is_there() {
         );
         write(&a, packet);
         assert!(b.recv_bytes().is_err(), "{packet:?}");
+        if packet[0] == 0 {
+            assert!(b.recv().is_err(), "a value is still there");
+        }
     }
     a.send("fine".to_owned()).expect("sending");
     assert_eq!(b.recv(), Ok("fine".to_owned()));
