@@ -260,10 +260,7 @@ fn handles_of_other_types_are_no_handles() {
                     assert_eq!(result.unwrap(), expected);
                 } else {
                     let text = is_refused(result, (kind, taken));
-                    assert!(
-                        text.contains(kind) && text.contains("other types"),
-                        "{text}"
-                    );
+                    assert!(text.contains(kind) && text.contains("is wanted"), "{text}");
                 }
             }
             assert_eq!(mp::arena_stats().unwrap(), stats, "{kind}");

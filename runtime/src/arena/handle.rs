@@ -119,12 +119,18 @@ impl<B: Body, T> Handle<B, T> {
         let mut tx = arena.begin();
         match arena.checked_kind(object, serial) {
             Some(kind) if kind == Self::kind() => {}
-            Some(kind) => {
+            Some(kind) if kind.describe() != B::KIND.describe() => {
                 return Err(HandleError(format!(
-                    "the handle in the message is that of {}, where {} of `{}` is wanted; sender and receiver must name the \
-                     same types",
+                    "the handle in the message is that of {}, where {} is wanted",
                     kind.describe(),
                     B::KIND.describe(),
+                )));
+            }
+            Some(kind) => {
+                return Err(HandleError(format!(
+                    "the handle in the message is that of {} of other types, where `{}` is wanted; sender and receiver must \
+                     name the same types",
+                    kind.describe(),
                     std::any::type_name::<T>(),
                 )));
             }
