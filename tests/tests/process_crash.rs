@@ -219,12 +219,15 @@ fn a_value_that_nobody_takes_leaves_nothing() {
 /// Returns, and then does not come to its end, because it joins a child of its own.
 #[mp::process_fn]
 fn return_with_a_child(forever: mp::Event) -> String {
-    mp::spawn!(wait, forever).unwrap();
+    let ready = mp::Event::new().unwrap();
+    mp::spawn!(wait_readily, ready.clone(), forever).unwrap();
+    ready.wait().unwrap();
     "a value".repeat(1000)
 }
 
 #[mp::process_fn]
-fn wait(event: mp::Event) {
+fn wait_readily(ready: mp::Event, event: mp::Event) {
+    ready.set();
     event.wait().unwrap();
 }
 

@@ -5,7 +5,9 @@
 //! Two things are sound only at the beginning of a process, before other threads look: to take the mark out of the
 //! environment, and to adopt the descriptors that it names.
 
+use std::cell::Cell;
 use std::fmt;
+use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -33,8 +35,15 @@ pub(super) fn is_initialized() -> bool {
     MODE.get().is_some()
 }
 
+thread_local! {
+    /// The path of the test that runs on this thread.
+    static TEST: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+/// The path of the test that a child is to be started on: this thread's, or else the first one of this process.
 pub(super) fn test_path() -> Option<&'static str> {
     match MODE.get() {
+        _ if TEST.get().is_some() => TEST.get(),
         Some(Mode::Test(path)) => Some(path),
         _ => None,
     }
@@ -80,9 +89,9 @@ pub fn main(method: Option<&'static str>) {
 /// omits.
 #[doc(hidden)]
 pub fn test(path: &'static str) {
-    enter(Mode::Test(
-        path.split_once("::").map_or(path, |(_, rest)| rest),
-    ));
+    let path = path.split_once("::").map_or(path, |(_, rest)| rest);
+    TEST.set(Some(path));
+    enter(Mode::Test(path));
 }
 
 fn enter(mode: Mode) {
@@ -115,7 +124,8 @@ fn enter(mode: Mode) {
 
 /// Stops the program before anything of it has run.
 fn fail(message: &str) -> ! {
-    eprintln!("multiproc: {message}");
+    // Not by `eprintln!`, which a test harness catches.
+    let _ = writeln!(std::io::stderr(), "multiproc: {message}");
     std::process::exit(exit::BOOT_FAILED);
 }
 
