@@ -179,11 +179,13 @@ impl<B: Body, T> Handle<B, T> {
         self.held.object == held.object
     }
 
+    #[inline]
     pub(crate) fn arena(&self) -> &'static Arena {
         self.held.arena
     }
 
     /// The object's body.
+    #[inline]
     pub(crate) fn body(&self) -> &B {
         // SAFETY: initialised before the first handle existed, alive while this one does (A4), and a `B` (A6).
         unsafe { self.held.arena.at(self.body_offset()) }

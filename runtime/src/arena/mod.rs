@@ -191,6 +191,7 @@ impl Arena {
         })
     }
 
+    #[inline]
     pub(crate) fn root(&self) -> &Root {
         // SAFETY: the mapping is larger than a root (checked in `map`), page-aligned, and initialised by `create` here or
         // in another process; a root is made of atomics and mutexes (A1, A2).
@@ -207,6 +208,7 @@ impl Arena {
     /// # Panics
     ///
     /// When `length` bytes from there are not inside of the arena.
+    #[inline]
     pub(crate) fn pointer(&self, offset: Offset, length: u64) -> NonNull<u8> {
         assert!(
             offset
@@ -220,6 +222,7 @@ impl Arena {
     }
 
     /// The word at `offset`. Any aligned word of the arena may be read so: what it means is up to the caller.
+    #[inline]
     pub(crate) fn word(&self, offset: Offset) -> &AtomicU64 {
         assert!(
             offset.0.is_multiple_of(8),
@@ -234,6 +237,7 @@ impl Arena {
     /// # Safety
     ///
     /// A `T` made of atomics and locks lies there, initialised, for as long as the reference lives.
+    #[inline]
     pub(crate) unsafe fn at<T>(&self, offset: Offset) -> &T {
         debug_assert!(offset.0.is_multiple_of(align_of::<T>() as u64));
         // SAFETY: inside of the mapping; the rest is the caller's promise.
@@ -241,6 +245,7 @@ impl Arena {
     }
 
     /// The place of something that lies in the arena.
+    #[inline]
     pub(crate) fn offset_in<T>(&self, thing: &T) -> Offset {
         let address = std::ptr::from_ref(thing).addr() as u64;
         let base = self.base.addr().get() as u64;
@@ -254,6 +259,7 @@ impl Arena {
     }
 
     /// The record of this process.
+    #[inline]
     pub(crate) fn me(&self) -> &Record {
         // SAFETY: the record of a process outlives the process: its parent frees it after its end (A3).
         unsafe { self.at(self.my_offset()) }
@@ -265,6 +271,7 @@ impl Arena {
     }
 
     /// Where the record of this process is.
+    #[inline]
     pub(crate) fn my_offset(&self) -> Offset {
         Offset(self.me.load(Ordering::Acquire))
     }

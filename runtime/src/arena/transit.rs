@@ -1,17 +1,23 @@
 //! What a message carries besides bytes: references to objects, and descriptors.
 //!
-//! `Serialize` and `Deserialize` have no room for it, so it passes beside them, in one variable of the thread that lasts
-//! for one encoding or decoding. Nested ones (an `impl Serialize` that itself puts into a queue) have their own.
+//! `Serialize` and `Deserialize` have no room for it, so it passes beside them: a variable of the thread points to it for
+//! as long as one encoding or decoding lasts. Nested ones (an `impl Serialize` that itself puts into a queue) have their
+//! own.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::ptr;
 use std::sync::Arc;
+use std::thread::LocalKey;
 
 use super::handle::Held;
 use crate::sys::{self, BorrowedFd, OwnedFd};
 
+/// What the message on this thread carries; null when there is none.
+type Current<T> = Cell<*const RefCell<T>>;
+
 thread_local! {
-    static OUTGOING: RefCell<Option<Outgoing>> = const { RefCell::new(None) };
-    static INCOMING: RefCell<Option<Incoming>> = const { RefCell::new(None) };
+    static OUTGOING: Current<Outgoing> = const { Cell::new(ptr::null()) };
+    static INCOMING: Current<Incoming> = const { Cell::new(ptr::null()) };
 }
 
 /// What the message being encoded on this thread will carry.
@@ -25,22 +31,24 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Runs `encode`, and returns what it gives with what the message carries.
-    pub(crate) fn collect<R>(carries_fds: bool, encode: impl FnOnce() -> R) -> (R, Self) {
-        let fresh = Self {
+    /// Runs `encode`, and gives `use_it` the result with what the message carries.
+    #[inline]
+    pub(crate) fn collect<T, R>(
+        carries_fds: bool,
+        encode: impl FnOnce() -> T,
+        use_it: impl FnOnce(T, &mut Self) -> R,
+    ) -> R {
+        let mut outgoing = RefCell::new(Self {
             carries_fds,
             ..Self::default()
-        };
-        let mut restore = Restore(&OUTGOING, OUTGOING.replace(Some(fresh)));
-        let result = encode();
-        let outgoing = OUTGOING.replace(restore.1.take()).unwrap_or_default();
-        std::mem::forget(restore);
-        (result, outgoing)
+        });
+        let result = during(&OUTGOING, &outgoing, encode);
+        use_it(result, outgoing.get_mut())
     }
 
     /// Notes that the message names an object. `false` when no message is being encoded.
     pub(super) fn refer(object: &Arc<Held>) -> bool {
-        OUTGOING.with_borrow_mut(|outgoing| match outgoing {
+        with_current(&OUTGOING, |outgoing| match outgoing {
             Some(outgoing) => {
                 outgoing.objects.push(Arc::clone(object));
                 true
@@ -55,7 +63,8 @@ impl Outgoing {
     ///
     /// A sentence for the sender.
     pub(crate) fn attach(fd: BorrowedFd<'_>) -> Result<u32, String> {
-        OUTGOING.with_borrow_mut(|outgoing| match outgoing {
+        with_current(&OUTGOING, |outgoing| {
+            match outgoing {
             Some(outgoing) if outgoing.carries_fds => {
                 let fd = sys::dup_above(fd, 0).map_err(|error| format!("cannot duplicate its descriptor: {error}"))?;
                 outgoing.fds.push(fd);
@@ -67,6 +76,7 @@ impl Outgoing {
             None => Err("descriptors can be sent only inside of a tree of processes: as arguments of a new process, or over a \
                          connection"
                 .to_owned()),
+        }
         })
     }
 }
@@ -79,33 +89,52 @@ pub(crate) struct Incoming {
 
 impl Incoming {
     /// Runs `decode` with what came with the message. Descriptors that it does not take are closed.
+    #[inline]
     pub(crate) fn provide<R>(fds: Vec<OwnedFd>, decode: impl FnOnce() -> R) -> R {
-        let incoming = Self {
+        let incoming = RefCell::new(Self {
             fds: fds.into_iter().map(Some).collect(),
-        };
-        let _restore = Restore(&INCOMING, INCOMING.replace(Some(incoming)));
-        decode()
+        });
+        during(&INCOMING, &incoming, decode)
     }
 
     /// Whether a message is being decoded that may name objects.
     pub(super) fn is_open() -> bool {
-        INCOMING.with_borrow(Option::is_some)
+        !INCOMING.get().is_null()
     }
 
     /// Takes the descriptor with this index out of the message; each can be taken once.
     pub(crate) fn detach(index: u32) -> Option<OwnedFd> {
-        INCOMING.with_borrow_mut(|incoming| incoming.as_mut()?.fds.get_mut(index as usize)?.take())
+        with_current(&INCOMING, |incoming| {
+            incoming?.fds.get_mut(index as usize)?.take()
+        })
     }
 }
 
-/// Puts the previous value back when the scope ends, by a panic too.
-struct Restore<T: 'static>(
-    &'static std::thread::LocalKey<RefCell<Option<T>>>,
-    Option<T>,
-);
+/// Lets `current` point to `value` while `act` runs.
+#[inline]
+fn during<T, R>(
+    current: &'static LocalKey<Current<T>>,
+    value: &RefCell<T>,
+    act: impl FnOnce() -> R,
+) -> R {
+    /// Puts the previous value back, by a panic too.
+    struct Restore<T: 'static>(&'static LocalKey<Current<T>>, *const RefCell<T>);
 
-impl<T> Drop for Restore<T> {
-    fn drop(&mut self) {
-        let _finished = self.0.replace(self.1.take());
+    impl<T> Drop for Restore<T> {
+        fn drop(&mut self) {
+            self.0.set(self.1);
+        }
     }
+
+    let _restore = Restore(current, current.replace(value));
+    act()
+}
+
+fn with_current<T, R>(
+    current: &'static LocalKey<Current<T>>,
+    use_it: impl FnOnce(Option<&mut T>) -> R,
+) -> R {
+    // SAFETY: null, or set by a `during` of this thread that is still running, and so borrows what this points to.
+    let current = unsafe { current.get().as_ref() };
+    use_it(current.map(RefCell::borrow_mut).as_deref_mut())
 }

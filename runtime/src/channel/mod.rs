@@ -136,7 +136,7 @@ impl<S, R> Connection<S, R> {
     /// [`SendError::Closed`] when the peer is gone, and [`SendError::Failed`] when the shared memory is full or the
     /// system refuses.
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError<()>> {
-        self.transmit(Content::Bytes, bytes, Outgoing::default())
+        self.transmit(Content::Bytes, bytes, &mut Outgoing::default())
     }
 
     /// Waits for a message of bytes.
@@ -217,7 +217,7 @@ impl<S, R> Connection<S, R> {
         &self,
         content: Content,
         bytes: &[u8],
-        outgoing: Outgoing,
+        outgoing: &mut Outgoing,
     ) -> Result<(), SendError<()>> {
         let sent = packet::send(
             self.socket.as_fd(),
@@ -403,13 +403,9 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
 fn decode<R: DeserializeOwned>(mut message: Received) -> Result<R, RecvError> {
     let subject = || "a value from a connection".to_owned();
     let fds = std::mem::take(&mut message.fds);
-    let bytes = message.value().map_err(|cause| {
-        RecvError::Decode(DecodeError {
-            subject: subject(),
-            type_name: std::any::type_name::<R>(),
-            cause,
-        })
-    })?;
+    let bytes = message
+        .value()
+        .map_err(|cause| RecvError::Decode(DecodeError::new::<R>(subject(), cause)))?;
     wire::decode(bytes, fds, &subject).map_err(RecvError::Decode)
 }
 

@@ -106,7 +106,7 @@ pub(super) fn send(
     side: u8,
     content: Content,
     bytes: &[u8],
-    mut outgoing: Outgoing,
+    outgoing: &mut Outgoing,
 ) -> Result<()> {
     // An end of this pipe in a message over it: whoever receives it has the pipe, and nobody frees a parcel that keeps its
     // owner.

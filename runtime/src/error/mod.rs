@@ -225,19 +225,42 @@ impl From<io::Error> for Error {
 /// # Ok::<(), mp::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EncodeError {
-    pub(crate) subject: String,
-    pub(crate) type_name: &'static str,
-    pub(crate) cause: String,
+pub struct EncodeError(Box<Misfit>);
+
+/// A value and its bytes do not go together. Behind a pointer, so that results are small, which is what putting and getting
+/// small items spends its time on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Misfit {
+    subject: String,
+    type_name: &'static str,
+    cause: String,
+}
+
+impl Misfit {
+    #[cold]
+    fn new<T: ?Sized>(subject: String, cause: String) -> Box<Self> {
+        Box::new(Self {
+            subject,
+            type_name: std::any::type_name::<T>(),
+            cause,
+        })
+    }
+}
+
+impl EncodeError {
+    /// The error of a `T` that is called `subject`.
+    pub(crate) fn new<T: ?Sized>(subject: String, cause: String) -> Self {
+        Self(Misfit::new::<T>(subject, cause))
+    }
 }
 
 impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
+        let Misfit {
             subject,
             type_name,
             cause,
-        } = self;
+        } = &*self.0;
         write!(
             f,
             "{subject} of type `{type_name}` cannot be encoded: {cause}"
@@ -275,19 +298,22 @@ impl From<EncodeError> for Error {
 /// # Ok::<(), mp::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DecodeError {
-    pub(crate) subject: String,
-    pub(crate) type_name: &'static str,
-    pub(crate) cause: String,
+pub struct DecodeError(Box<Misfit>);
+
+impl DecodeError {
+    /// The error of what is called `subject` and should be a `T`.
+    pub(crate) fn new<T: ?Sized>(subject: String, cause: String) -> Self {
+        Self(Misfit::new::<T>(subject, cause))
+    }
 }
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
+        let Misfit {
             subject,
             type_name,
             cause,
-        } = self;
+        } = &*self.0;
         write!(f, "{subject} cannot be decoded as `{type_name}`: {cause}")
     }
 }

@@ -79,16 +79,6 @@ impl<T> TryPutError<T> {
     pub fn is_shutdown(&self) -> bool {
         matches!(self, TryPutError::Shutdown(_))
     }
-
-    /// The same error with another item.
-    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> TryPutError<U> {
-        match self {
-            TryPutError::Full(item) => TryPutError::Full(change(item)),
-            TryPutError::Shutdown(item) => TryPutError::Shutdown(change(item)),
-            TryPutError::Encode(item, error) => TryPutError::Encode(change(item), error),
-            TryPutError::Failed(item, error) => TryPutError::Failed(change(item), error),
-        }
-    }
 }
 
 impl<T> fmt::Display for TryPutError<T> {

@@ -16,7 +16,7 @@ use super::exit;
 use super::method::{StartMethod, set_start_method};
 use super::outcome::{Order, Outcome, describe_panic, ran, watch_panics};
 use super::tree::{self, Identity, Parent};
-use crate::arena::{self, Arena, CHILD_MARK, Offset, Parcel, Stage};
+use crate::arena::{self, Arena, CHILD_MARK, Offset, Outgoing, Parcel, Stage};
 use crate::error::{Ran, Subject};
 use crate::registry::{self, ArgumentError, Step};
 use crate::sys::{self, OwnedFd};
@@ -302,7 +302,8 @@ fn call(
         });
     };
     let mut left = false;
-    let mut give = |value: &[u8], outgoing| left = Outcome::leave_value(arena, value, &outgoing);
+    let mut give =
+        |value: &[u8], outgoing: &mut Outgoing| left = Outcome::leave_value(arena, value, outgoing);
     let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
         (function.run)(arguments, fds, &enter, &mut give)
     }));

@@ -94,7 +94,7 @@ pub(super) fn start<F: ProcessFn>(builder: Builder, args: &F::Args<'_>) -> Resul
         let parcel = Parcel::new(arena, bytes, &outgoing.objects)?;
         let record = ChildRecord::new(arena, &name, parcel)?;
         let daemon = builder.daemon;
-        match execute(arena, &record, F::NAME, builder, &outgoing) {
+        match execute(arena, &record, F::NAME, builder, outgoing) {
             Ok((launched, process)) => {
                 let Launched { pid, pipes } = launched;
                 let name = name.clone();

@@ -2,41 +2,47 @@
 //!
 //! | word | changed by | its owner died here |
 //! |---|---|---|
-//! | `tail`, the tail's `ring` | the holder of the tail lock | see [`recover_tail`](QueueBody::recover_tail) |
-//! | `head`, the head's `ring` | the holder of the head lock | see [`recover_head`](QueueBody::recover_head) |
-//! | `spare` | the holder of the tail lock | a ring that was made and not used yet: the next growth uses it |
-//! | a ring's `next`, then `end` | the holder of the tail lock, once | with `end` the ring is closed; the next holder goes on in `next` |
+//! | `tail` | the holder of the tail lock: with it the message is put | before: the message was not put; after: it was |
+//! | `head` | the holder of the head lock: with it the message is taken | before: the message is still there; after: it was taken |
+//! | an end's `next` | the holder of the end's lock, in the transaction that gives a parcel to the queue or takes it: where the cursor goes; 0 when it is there | the next holder moves the cursor there |
+//! | an end's `ring` | the holder of the end's lock, in the transaction that makes or frees a ring | undone with the transaction |
+//! | `seen_head`, `seen_tail` | the holder of the end's lock: what the other end's cursor was when it was last looked at | – |
 //! | `closed` | `shutdown`, once | – |
+//!
+//! An end looks at the other's cursor only when it has used up what it saw there last: while both ends are busy, a message costs
+//! little more than the transfer of its own cache lines.
 
-use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::ring::{FREE, IN_SLOT, INLINE, MOVED, PARCEL, Word, ring_at, slot, slots_of};
-use crate::arena::{Arena, Body, Care, Kind, Offset, Parcel};
-use crate::error::Result;
+use super::ring::{Content, Cursor, Ring, Room, ring_at, units_of, write_message, write_parcel};
+use crate::arena::{Arena, Body, Care, Kind, Offset, Parcel, Tx};
+use crate::error::{EncodeError, Error, Result};
 use crate::sync::{Patience, Signal};
 use crate::sys::{Acquired, MutexError, RobustMutex};
 
-const FIRST_RING: u64 = 16;
-const GROWTH: u64 = 4;
-const LARGEST_RING: u64 = 4096;
-
-/// Each part is on cache lines of its own: the two ends write different ones, and share one that seldom changes.
+/// Each part is on cache lines of its own: what the two ends write, what each shows the other, and what seldom changes.
 #[repr(C)]
 pub(super) struct QueueBody {
-    tail_end: TailEnd,
-    shared: Common,
-    head_end: HeadEnd,
+    tail_end: End,
+    tail: Position,
+    common: Common,
+    head: Position,
+    head_end: End,
+}
+
+/// What belongs to whoever holds the lock.
+#[repr(C, align(64))]
+struct End {
+    lock: RobustMutex,
+    ring: AtomicU64,
+    next: AtomicU64,
+    /// The other end's cursor, as it was seen last.
+    seen: AtomicU64,
 }
 
 #[repr(C, align(64))]
-struct TailEnd {
-    lock: RobustMutex,
-    tail: AtomicU64,
-    ring: AtomicU64,
-    spare: AtomicU64,
-}
+struct Position(AtomicU64);
 
 #[repr(C, align(64))]
 struct Common {
@@ -47,13 +53,6 @@ struct Common {
     messages: Signal,
     /// How many messages the queue may hold.
     capacity: u64,
-}
-
-#[repr(C, align(64))]
-struct HeadEnd {
-    lock: RobustMutex,
-    head: AtomicU64,
-    ring: AtomicU64,
 }
 
 // SAFETY: `repr(C)`; robust mutexes and atomics, and a capacity that is written before the queue is shared.
@@ -79,20 +78,21 @@ pub(super) enum Outbound<'a> {
 
 /// A message taken from a queue.
 pub(super) enum Inbound {
-    Inline([u8; INLINE], usize),
+    /// It is in the buffer that the taker gave.
+    Inline,
     Parcel(Parcel),
 }
 
-/// Why nothing was put or taken.
+/// Why nothing was put or taken. Small, so that it is returned in registers.
 pub(super) enum Refused {
-    /// There is no room, or no message.
+    /// There is no room, or no message, or the lock of this end was not free in time.
     NotNow,
     /// The queue has been shut down; for takers, and drained.
     Closed,
-    /// The lock of this end was not free in time.
-    TimedOut,
+    /// The message cannot be encoded.
+    Encode(EncodeError),
     /// The shared memory is full.
-    Failed(String),
+    Failed(Box<Error>),
 }
 
 /// The lock of one end, held.
@@ -106,6 +106,7 @@ impl Drop for Held<'_> {
 }
 
 /// Takes the lock of one end; `recover` mends what a dead holder left.
+#[inline]
 fn lock_end<'a>(
     lock: &'a RobustMutex,
     deadline: Option<Instant>,
@@ -119,7 +120,7 @@ fn lock_end<'a>(
             Err(_) => {
                 match deadline.map_or_else(|| lock.lock(), |deadline| lock.lock_until(deadline)) {
                     Ok(acquired) => break acquired,
-                    Err(MutexError::TimedOut) => return Err(Refused::TimedOut),
+                    Err(MutexError::TimedOut) => return Err(Refused::NotNow),
                     Err(error) => unreachable!("the lock of a queue: {error:?}"),
                 }
             }
@@ -130,6 +131,68 @@ fn lock_end<'a>(
         recover();
     }
     Ok(held)
+}
+
+impl Position {
+    #[inline]
+    fn get(&self) -> Cursor {
+        Cursor(self.0.load(Ordering::Acquire))
+    }
+
+    #[inline]
+    fn set(&self, cursor: Cursor) {
+        self.0.store(cursor.0, Ordering::Release);
+    }
+}
+
+impl End {
+    /// Moves the cursor of this end together with `change`, whoever dies in between.
+    fn advance(
+        &self,
+        arena: &Arena,
+        cursor: &Position,
+        after: Cursor,
+        change: impl FnOnce(&mut Tx<'_>),
+    ) {
+        let mut tx = arena.begin();
+        change(&mut tx);
+        tx.set(&self.next, after.0);
+        tx.commit();
+        self.arrive(cursor);
+    }
+
+    /// Does what is left of [`advance`](Self::advance) after its transaction.
+    fn arrive(&self, cursor: &Position) {
+        let next = self.next.load(Ordering::Relaxed);
+        if next != 0 {
+            cursor.set(Cursor(next));
+            self.next.store(0, Ordering::Release);
+        }
+    }
+
+    /// Catches up with what a dead holder of the lock did.
+    fn recover(&self, arena: &Arena, cursor: &Position) {
+        // A transaction that it left half done is undone by the next one.
+        drop(arena.begin());
+        self.arrive(cursor);
+    }
+
+    #[inline]
+    fn ring<'a>(&self, arena: &'a Arena) -> &'a Ring {
+        ring_at(arena, Offset(self.ring.load(Ordering::Relaxed)))
+    }
+
+    #[inline]
+    fn seen(&self) -> Cursor {
+        Cursor(self.seen.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    fn look_at(&self, other: &Position) -> Cursor {
+        let cursor = other.get();
+        self.seen.store(cursor.0, Ordering::Relaxed);
+        cursor
+    }
 }
 
 impl QueueBody {
@@ -144,18 +207,26 @@ impl QueueBody {
             place.write_bytes(0, 1);
             RobustMutex::init(&raw mut (*place).tail_end.lock);
             RobustMutex::init(&raw mut (*place).head_end.lock);
-            (&raw mut (*place).shared.capacity).write(capacity);
-            (*place).tail_end.tail.store(1, Ordering::Relaxed);
-            (*place).head_end.head.store(1, Ordering::Relaxed);
-            (&raw mut (*place).shared.room).write(Signal::new());
-            (&raw mut (*place).shared.messages).write(Signal::new());
+            (&raw mut (*place).common.capacity).write(capacity);
+            (&raw mut (*place).common.room).write(Signal::new());
+            (&raw mut (*place).common.messages).write(Signal::new());
+            let Self {
+                tail_end,
+                tail,
+                head,
+                head_end,
+                ..
+            } = &*place;
+            for word in [&tail.0, &head.0, &tail_end.seen, &head_end.seen] {
+                word.store(Cursor::START.0, Ordering::Relaxed);
+            }
         }
     }
 
     /// Gives a new queue its first ring.
     pub(super) fn add_first_ring(&self, arena: &Arena) -> Result<()> {
         let mut tx = arena.begin();
-        let ring = tx.new_ring(FIRST_RING)?;
+        let ring = tx.first_ring()?;
         tx.set(&self.tail_end.ring, ring.0);
         tx.set(&self.head_end.ring, ring.0);
         tx.commit();
@@ -165,165 +236,131 @@ impl QueueBody {
     /// How many messages the queue holds, at some moment during the call.
     pub(super) fn len(&self) -> u64 {
         loop {
-            let tail = self.tail_end.tail.load(Ordering::SeqCst);
-            let head = self.head_end.head.load(Ordering::SeqCst);
-            if self.tail_end.tail.load(Ordering::SeqCst) == tail {
-                // A message may be taken before who put it has moved the tail.
-                return tail.saturating_sub(head);
+            let tail = self.tail.0.load(Ordering::SeqCst);
+            let head = self.head.0.load(Ordering::SeqCst);
+            if self.tail.0.load(Ordering::SeqCst) == tail {
+                return Cursor(tail).messages_since(Cursor(head));
             }
         }
     }
 
+    #[inline]
     pub(super) fn is_closed(&self) -> bool {
-        self.shared.closed.load(Ordering::Acquire) != 0
+        self.common.closed.load(Ordering::Acquire) != 0
     }
 
     /// Takes no more messages from here on.
     pub(super) fn close(&self) {
-        self.shared.closed.store(1, Ordering::SeqCst);
+        self.common.closed.store(1, Ordering::SeqCst);
         self.room().notify();
         self.messages().notify();
     }
 
     /// Those who wait for messages.
     pub(super) fn messages(&self) -> &Signal {
-        &self.shared.messages
+        &self.common.messages
     }
 
     /// Those who wait for room.
     pub(super) fn room(&self) -> &Signal {
-        &self.shared.room
+        &self.common.room
     }
 
     /// How many messages the queue may hold.
     pub(super) fn capacity(&self) -> u64 {
-        self.shared.capacity
+        self.common.capacity
     }
 
-    /// Whether the queue has no room for a message at `position`. Without a limit the head need not be looked at, which
-    /// the other end is writing.
-    fn is_full_at(&self, position: u64) -> bool {
-        let capacity = self.capacity();
-        capacity != u64::MAX && position - self.head_end.head.load(Ordering::Acquire) >= capacity
-    }
-
-    /// Puts a message at the tail. A message that was not put comes back.
-    pub(super) fn push<'m>(
+    /// Puts a message at the tail; one that was refused is still there.
+    pub(super) fn push(
         &self,
         arena: &Arena,
-        message: Outbound<'m>,
+        message: &mut Outbound<'_>,
         deadline: Option<Instant>,
-    ) -> Result<(), (Refused, Outbound<'m>)> {
-        let held = match lock_end(&self.tail_end.lock, deadline, || self.recover_tail(arena)) {
-            Ok(held) => held,
-            Err(refused) => return Err((refused, message)),
-        };
-        if self.is_closed() {
-            return Err((Refused::Closed, message));
-        }
-        let position = self.tail_end.tail.load(Ordering::Relaxed);
-        if self.is_full_at(position) {
-            return Err((Refused::NotNow, message));
-        }
-        let slot = match self.free_slot(arena, position) {
-            Ok(slot) => slot,
-            Err(error) => return Err((Refused::Failed(error.to_string()), message)),
-        };
-        match message {
+    ) -> Result<(), Refused> {
+        let held = self.lock_tail(arena, deadline)?;
+        let room = self.find_room(arena, message)?;
+        match std::mem::replace(message, Outbound::Inline(&[])) {
             Outbound::Inline(bytes) => {
-                let place = arena.pointer(slot.plus(8), INLINE as u64).as_ptr();
-                // SAFETY: the slot is free, so that its bytes belong to the holder of the tail lock, and there are 56 of them.
+                let place = write_message(arena, room.record, bytes.len());
+                let place = arena.pointer(place, bytes.len() as u64).as_ptr();
+                // SAFETY: room behind the tail, which belongs to the holder of the tail lock, of as many bytes.
                 unsafe { place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-                let word = Word::new(IN_SLOT, position, bytes.len() as u64);
-                arena.word(slot).store(word.pack(), Ordering::Release);
+                self.tail.set(room.after);
             }
             Outbound::Parcel(parcel) => {
-                let place = parcel.into_place();
-                let mut tx = arena.begin();
-                tx.detach_parcel(place);
-                tx.set(arena.word(slot), Word::parcel(position, place).pack());
-                tx.commit();
+                let parcel = parcel.into_place();
+                write_parcel(arena, room.record, parcel);
+                let give = |tx: &mut Tx<'_>| tx.detach_parcel(parcel);
+                self.tail_end.advance(arena, &self.tail, room.after, give);
             }
         }
-        self.tail_end.tail.store(position + 1, Ordering::Release);
         drop(held);
         self.messages().notify();
         Ok(())
     }
 
-    /// The slot of `position`, in a new ring if the last one is full.
-    fn free_slot(&self, arena: &Arena, position: u64) -> Result<Offset> {
-        let ring = Offset(self.tail_end.ring.load(Ordering::Relaxed));
-        let slot = slot(arena, ring, position);
-        if Word::unpack(arena.word(slot).load(Ordering::Acquire)).kind == FREE {
-            return Ok(slot);
+    /// Room for a message, in a new ring if there is none in the last one.
+    #[inline]
+    fn find_room(&self, arena: &Arena, message: &Outbound<'_>) -> Result<Room, Refused> {
+        if self.is_closed() {
+            return Err(Refused::Closed);
         }
-        self.grow(arena, ring, position)?;
-        Ok(self::slot(
-            arena,
-            Offset(self.tail_end.ring.load(Ordering::Relaxed)),
-            position,
-        ))
+        let units = match message {
+            Outbound::Inline(bytes) => units_of(bytes.len()),
+            Outbound::Parcel(_) => 1,
+        };
+        let tail = self.tail.get();
+        let mut head = self.tail_end.seen();
+        let capacity = self.capacity().min(Cursor::MOST_MESSAGES);
+        if tail.messages_since(head) >= capacity {
+            head = self.tail_end.look_at(&self.head);
+            if tail.messages_since(head) >= capacity {
+                return Err(Refused::NotNow);
+            }
+        }
+        loop {
+            let ring = self.tail_end.ring(arena);
+            if let Some(room) = ring.room(arena, tail, head, units) {
+                return Ok(room);
+            }
+            let now = self.tail_end.look_at(&self.head);
+            if now == head {
+                self.grow(arena, tail, head, units)
+                    .map_err(|error| Refused::Failed(Box::new(error)))?;
+            }
+            head = now;
+        }
     }
 
-    /// Goes on in a new ring, which begins with `position`.
-    fn grow(&self, arena: &Arena, full: Offset, position: u64) -> Result<()> {
-        let slots = ring_at(arena, full).slots.load(Ordering::Relaxed);
-        if self.tail_end.spare.load(Ordering::Relaxed) == 0 {
-            let mut tx = arena.begin();
-            let ring = tx.new_ring((slots * GROWTH).min(LARGEST_RING))?;
-            tx.set(&self.tail_end.spare, ring.0);
-            tx.commit();
+    /// Goes on in a new ring.
+    fn grow(&self, arena: &Arena, tail: Cursor, head: Cursor, units: u32) -> Result<()> {
+        if !tail.may_go_on_since(head) {
+            return Err(Error::Queue(format!(
+                "cannot put: the queue holds {} messages, which is as much as a queue can; take some first, or bound it",
+                tail.messages_since(head)
+            )));
         }
-        let spare = self.tail_end.spare.load(Ordering::Relaxed);
-        let full = ring_at(arena, full);
-        full.next.store(spare, Ordering::Relaxed);
-        full.end.store(position, Ordering::Release);
-        self.tail_end.ring.store(spare, Ordering::Release);
-        self.tail_end.spare.store(0, Ordering::Release);
+        let mut tx = arena.begin();
+        let ring = tx.grow_ring(self.tail_end.ring(arena), tail, units)?;
+        tx.set(&self.tail_end.ring, ring.0);
+        tx.commit();
         Ok(())
     }
 
-    /// Catches up with what a dead holder of the tail lock did.
-    fn recover_tail(&self, arena: &Arena) {
-        // A transaction that it left half done is undone by the next one.
-        drop(arena.begin());
-        let ring = ring_at(arena, Offset(self.tail_end.ring.load(Ordering::Relaxed)));
-        if ring.end.load(Ordering::Acquire) != 0 {
-            self.tail_end
-                .ring
-                .store(ring.next.load(Ordering::Relaxed), Ordering::Release);
-        }
-        if self.tail_end.spare.load(Ordering::Relaxed) == self.tail_end.ring.load(Ordering::Relaxed)
-        {
-            self.tail_end.spare.store(0, Ordering::Release);
-        }
-        let position = self.tail_end.tail.load(Ordering::Relaxed);
-        let slot = slot(
-            arena,
-            Offset(self.tail_end.ring.load(Ordering::Relaxed)),
-            position,
-        );
-        let word = Word::unpack(arena.word(slot).load(Ordering::Acquire));
-        // Taken already, the word is FREE and still of this position.
-        if word.is_of(position) {
-            self.tail_end.tail.store(position + 1, Ordering::Release);
-            self.messages().notify();
-        }
-    }
-
-    /// Takes the message at the head.
+    /// Takes the message at the head. One that is not a parcel is put into `buffer`.
     pub(super) fn pop(
         &self,
         arena: &'static Arena,
+        buffer: &mut Vec<u8>,
         deadline: Option<Instant>,
     ) -> Result<Inbound, Refused> {
-        let held = lock_end(&self.head_end.lock, deadline, || self.recover_head(arena))?;
-        let mut taken = self.pop_locked(arena);
+        let held = self.lock_head(arena, deadline)?;
+        let mut taken = self.pop_locked(arena, buffer);
         if taken.is_none() && self.is_closed() {
             // Whoever is putting has the tail lock, and whoever gets it later finds the queue closed.
-            let tail = lock_end(&self.tail_end.lock, deadline, || self.recover_tail(arena))?;
-            taken = self.pop_locked(arena);
+            let tail = self.lock_tail(arena, deadline)?;
+            taken = self.pop_locked(arena, buffer);
             drop(tail);
             if taken.is_none() {
                 return Err(Refused::Closed);
@@ -336,140 +373,99 @@ impl QueueBody {
     }
 
     /// [`pop`](Self::pop), by the holder of the head lock.
-    fn pop_locked(&self, arena: &'static Arena) -> Option<Inbound> {
-        let position = self.head_end.head.load(Ordering::Relaxed);
-        let ring = self.ring_of_head(arena, position);
-        let slot = slot(arena, ring, position);
-        let packed = arena.word(slot).load(Ordering::Acquire);
-        let word = Word::unpack(packed);
-        if !word.is_of(position) {
+    #[inline]
+    fn pop_locked(&self, arena: &'static Arena, buffer: &mut Vec<u8>) -> Option<Inbound> {
+        let head = self.head.get();
+        if self.head_end.seen() == head && self.head_end.look_at(&self.tail) == head {
             return None;
         }
-        let message = match word.kind {
-            IN_SLOT => {
-                let mut bytes = MaybeUninit::<[u8; INLINE]>::uninit();
-                // SAFETY: the slot has 56 bytes, which belong to the holder of the head lock while the word says IN_SLOT;
-                // those behind the message are initialised memory of the arena like any other.
-                let bytes = unsafe {
-                    let place = arena.pointer(slot.plus(8), INLINE as u64).as_ptr();
-                    bytes
-                        .as_mut_ptr()
-                        .cast::<u8>()
-                        .copy_from_nonoverlapping(place, INLINE);
-                    bytes.assume_init()
-                };
-                Inbound::Inline(bytes, (word.value as usize).min(INLINE))
-            }
-            PARCEL => {
-                let place = Offset(word.value * 16);
-                let mut tx = arena.begin();
-                // Whoever put it may have died before it was done: then it is undone by now.
-                if arena.word(slot).load(Ordering::Acquire) != packed {
-                    return None;
+        let record = self.ring_of_head(arena, head).record(arena, head);
+        match record.content {
+            Content::Message { place, length } => {
+                buffer.clear();
+                buffer.reserve(length);
+                // SAFETY: the bytes of a message between head and tail, which nobody changes; there is room for them.
+                unsafe {
+                    let place = arena.pointer(place, length as u64).as_ptr();
+                    buffer.as_mut_ptr().copy_from_nonoverlapping(place, length);
+                    buffer.set_len(length);
                 }
-                tx.attach_parcel(arena.my_parcels(), place);
-                tx.set(arena.word(slot), Word::new(MOVED, position, 0).pack());
-                tx.commit();
+                self.head.set(record.after);
+                Some(Inbound::Inline)
+            }
+            Content::Parcel(parcel) => {
+                let take = |tx: &mut Tx<'_>| tx.attach_parcel(arena.my_parcels(), parcel);
+                self.head_end.advance(arena, &self.head, record.after, take);
                 // SAFETY: it is in this process's list as of now.
-                Inbound::Parcel(unsafe { Parcel::from_place(arena, place) })
+                Some(Inbound::Parcel(unsafe {
+                    Parcel::from_place(arena, parcel)
+                }))
             }
-            // A dead taker's leavings, which `recover_head` has dealt with.
-            _ => return None,
-        };
-        arena
-            .word(slot)
-            .store(Word::new(FREE, position, 0).pack(), Ordering::Release);
-        self.head_end.head.store(position + 1, Ordering::Release);
-        Some(message)
+        }
     }
 
-    /// The ring that `position` is in. A ring that has been left is freed.
-    fn ring_of_head(&self, arena: &Arena, position: u64) -> Offset {
-        loop {
-            let place = Offset(self.head_end.ring.load(Ordering::Relaxed));
-            let ring = ring_at(arena, place);
-            if ring.end.load(Ordering::Acquire) != position {
-                return place;
-            }
-            let next = ring.next.load(Ordering::Relaxed);
-            // While somebody grows the queue, the tail may still be about to leave the ring.
-            let mut patience = Patience::default();
-            while self.tail_end.ring.load(Ordering::Acquire) == place.0 {
-                if !patience.wait() {
-                    drop(lock_end(&self.tail_end.lock, None, || {
-                        self.recover_tail(arena)
-                    }));
-                }
-            }
+    /// The ring that the message at `head` is in. A ring that has been left by both ends is freed.
+    #[inline]
+    fn ring_of_head<'a>(&self, arena: &'a Arena, head: Cursor) -> &'a Ring {
+        let mut ring = self.head_end.ring(arena);
+        while ring.ends_at(head) {
             let mut tx = arena.begin();
-            tx.set(&self.head_end.ring, next);
-            tx.free(place, false);
+            tx.set(&self.head_end.ring, ring.next().0);
+            tx.free(arena.offset_in(ring), false);
             tx.commit();
+            ring = self.head_end.ring(arena);
         }
+        ring
     }
 
-    /// Catches up with what a dead holder of the head lock did.
-    fn recover_head(&self, arena: &Arena) {
-        // A transaction that it left half done is undone by the next one.
-        drop(arena.begin());
-        let position = self.head_end.head.load(Ordering::Relaxed);
-        let ring = self.ring_of_head(arena, position);
-        let slot = arena.word(slot(arena, ring, position));
-        let word = Word::unpack(slot.load(Ordering::Acquire));
-        if word.is_of(position) && word.kind == MOVED {
-            slot.store(Word::new(FREE, position, 0).pack(), Ordering::Release);
-        }
-        // Once it was free, the tail may have come round to it.
-        let next_lap = position + ring_at(arena, ring).slots.load(Ordering::Relaxed);
-        let taken = word.is_of(position) && matches!(word.kind, MOVED | FREE);
-        if taken || word.is_of(next_lap) {
-            self.head_end.head.store(position + 1, Ordering::Release);
+    #[inline]
+    fn lock_tail(&self, arena: &Arena, deadline: Option<Instant>) -> Result<Held<'_>, Refused> {
+        lock_end(&self.tail_end.lock, deadline, || {
+            self.tail_end.recover(arena, &self.tail);
+            self.messages().notify();
+        })
+    }
+
+    #[inline]
+    fn lock_head(&self, arena: &Arena, deadline: Option<Instant>) -> Result<Held<'_>, Refused> {
+        lock_end(&self.head_end.lock, deadline, || {
+            self.head_end.recover(arena, &self.head);
             self.room().notify();
-        }
+        })
     }
 }
 
-/// Frees the messages and rings of a queue that nobody refers to.
+/// Frees the messages and rings of a queue that nobody refers to, in steps each of which is seen by who comes after the
+/// undertaker's death.
 fn destroy(arena: &'static Arena, body: Offset) {
     // SAFETY: a queue's body, which the undertaker has to itself.
     let queue: &QueueBody = unsafe { arena.at(body) };
-    // Also for a queue whose user died: what was put and not counted is found by its word.
+    queue.tail_end.recover(arena, &queue.tail);
+    queue.head_end.recover(arena, &queue.head);
+    if queue.head_end.ring.load(Ordering::Relaxed) == 0 {
+        return;
+    }
+    let tail = queue.tail.get();
+    while queue.head.get() != tail {
+        let head = queue.head.get();
+        let record = queue.ring_of_head(arena, head).record(arena, head);
+        match record.content {
+            Content::Message { .. } => queue.head.set(record.after),
+            // SAFETY: the queue owns the parcel until the head has passed it.
+            Content::Parcel(parcel) => unsafe {
+                arena.free_parcel_and(parcel, false, |tx| tx.set(&queue.head.0, record.after.0));
+            },
+        }
+    }
     loop {
         let place = Offset(queue.head_end.ring.load(Ordering::Relaxed));
         if place.is_none() {
             break;
         }
-        let ring = ring_at(arena, place);
-        for slot in slots_of(arena, place) {
-            let slot = arena.word(slot);
-            let word = Word::unpack(slot.load(Ordering::Acquire));
-            if word.kind == PARCEL {
-                // SAFETY: the slot owns the parcel, and is set free with it.
-                unsafe {
-                    arena.free_parcel_and(Offset(word.value * 16), false, |tx| tx.set(slot, 0))
-                };
-            }
-        }
-        let last = ring.end.load(Ordering::Relaxed) == 0;
-        let next = if last {
-            0
-        } else {
-            ring.next.load(Ordering::Relaxed)
-        };
+        let next = ring_at(arena, place).next();
         let mut tx = arena.begin();
-        tx.set(&queue.head_end.ring, next);
-        // A ring in use is still called spare if whoever put it to use died then.
-        if queue.tail_end.spare.load(Ordering::Relaxed) == place.0 {
-            tx.set(&queue.tail_end.spare, 0);
-        }
+        tx.set(&queue.head_end.ring, next.0);
         tx.free(place, false);
-        tx.commit();
-    }
-    let spare = Offset(queue.tail_end.spare.load(Ordering::Relaxed));
-    if !spare.is_none() {
-        let mut tx = arena.begin();
-        tx.set(&queue.tail_end.spare, 0);
-        tx.free(spare, false);
         tx.commit();
     }
 }

@@ -4,8 +4,8 @@
 //!
 //! # Safety
 //!
-//! A slot belongs to the holder of the tail lock while its word says that it is free, and to the holder of the head
-//! lock otherwise. Blocks cite the arena's invariants (A1–A6).
+//! What lies between head and tail is changed by nobody and read by the holder of the head lock; the rest of a ring belongs
+//! to the holder of the tail lock. Blocks cite the arena's invariants (A1–A6).
 
 #![allow(unsafe_code)]
 
@@ -24,7 +24,7 @@ use self::ends::{Inbound, Outbound, QueueBody, Refused};
 use self::ring::INLINE;
 use crate::arena::{Handle, Parcel};
 use crate::error::{Error, Result, TryGetError, TryPutError};
-use crate::sync::{Patience, deadline_after};
+use crate::sync::{Patience, Signal, deadline_after};
 use crate::wire;
 
 /// A first-in, first-out queue that any process of the tree can put into and get from.
@@ -306,72 +306,37 @@ impl<T: Serialize> Queue<T> {
     /// Those of [`put`](Self::put), without the item.
     pub fn put_ref(&self, item: &T) -> Result<(), TryPutError<()>> {
         self.put_encoded(item, Wait::Until(None))
+            .map_err(|refused| refused.of_put(()))
     }
 
     fn put_owned(&self, item: T, wait: Wait) -> Result<(), TryPutError<T>> {
         self.put_encoded(&item, wait)
-            .map_err(|error| error.map(|()| item))
+            .map_err(|refused| refused.of_put(item))
     }
 
-    fn put_encoded(&self, item: &T, wait: Wait) -> Result<(), TryPutError<()>> {
-        let queue = self.0.body();
+    fn put_encoded(&self, item: &T, wait: Wait) -> Result<(), Refused> {
+        let (arena, queue) = (self.0.arena(), self.0.body());
         if queue.is_closed() {
-            return Err(TryPutError::Shutdown(()));
+            return Err(Refused::Closed);
         }
         if matches!(wait, Wait::No) && self.is_full() {
-            return Err(TryPutError::Full(()));
+            return Err(Refused::NotNow);
         }
         let encode =
             |buffer: &mut Vec<u8>| wire::append(item, buffer, &|| "an item for a queue".to_owned());
         let put = wire::with_buffer(false, encode, |bytes, outgoing| {
-            let message = if bytes.len() <= INLINE && outgoing.objects.is_empty() {
+            let mut message = if bytes.len() <= INLINE && outgoing.objects.is_empty() {
                 Outbound::Inline(bytes)
             } else {
-                Outbound::Parcel(
-                    Parcel::new(self.0.arena(), bytes, &outgoing.objects).map_err(put_failed)?,
-                )
+                let parcel = Parcel::new(arena, bytes, &outgoing.objects);
+                Outbound::Parcel(parcel.map_err(Refused::failed)?)
             };
-            self.put_message(message, wait)
+            wait.until_done(queue.room(), |deadline| {
+                queue.push(arena, &mut message, deadline)
+            })
         });
-        put.map_err(|error| TryPutError::Encode((), error))?
+        put.unwrap_or_else(|error| Err(Refused::Encode(error)))
     }
-
-    fn put_message(&self, mut message: Outbound<'_>, wait: Wait) -> Result<(), TryPutError<()>> {
-        let (arena, queue) = (self.0.arena(), self.0.body());
-        let deadline = wait.deadline();
-        let mut patience = Patience::default();
-        let mut announced = None;
-        loop {
-            let refused = match queue.push(arena, message, deadline) {
-                Ok(()) => return Ok(()),
-                Err((refused, back)) => {
-                    message = back;
-                    refused
-                }
-            };
-            match refused {
-                Refused::Closed => return Err(TryPutError::Shutdown(())),
-                Refused::TimedOut => return Err(TryPutError::Full(())),
-                Refused::Failed(error) => return Err(TryPutError::Failed((), error)),
-                Refused::NotNow if matches!(wait, Wait::No) => return Err(TryPutError::Full(())),
-                Refused::NotNow => {}
-            }
-            // Announce, look once more, then sleep.
-            match announced.take() {
-                None if patience.wait() => {}
-                None => announced = Some(queue.room().announce()),
-                Some(announced) => {
-                    if !queue.room().sleep(announced, deadline) {
-                        return Err(TryPutError::Full(()));
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn put_failed(error: Error) -> TryPutError<()> {
-    TryPutError::Failed((), error.to_string())
 }
 
 impl<T: DeserializeOwned> Queue<T> {
@@ -452,25 +417,47 @@ impl<T: DeserializeOwned> Queue<T> {
 
     fn get_message(&self, wait: Wait) -> Result<T, TryGetError> {
         let (arena, queue) = (self.0.arena(), self.0.body());
-        let deadline = wait.deadline();
+        wire::with_bytes(|buffer| {
+            let taken = wait.until_done(queue.messages(), |deadline| {
+                queue.pop(arena, buffer, deadline)
+            });
+            let message = taken.map_err(Refused::of_get)?;
+            let bytes = match &message {
+                Inbound::Inline => buffer,
+                Inbound::Parcel(parcel) => parcel.bytes(),
+            };
+            wire::decode(bytes, Vec::new(), &|| "an item of a queue".to_owned())
+                .map_err(TryGetError::Decode)
+        })
+    }
+}
+
+impl Wait {
+    /// Tries until it is done, or refused for good; meanwhile waits for `signal`.
+    #[inline]
+    fn until_done<R>(
+        self,
+        signal: &Signal,
+        mut attempt: impl FnMut(Option<Instant>) -> Result<R, Refused>,
+    ) -> Result<R, Refused> {
+        let deadline = match self {
+            Wait::No => return attempt(None),
+            Wait::Until(deadline) => deadline,
+        };
         let mut patience = Patience::default();
         let mut announced = None;
         loop {
-            match queue.pop(arena, deadline) {
-                Ok(message) => return decode(&message),
-                Err(Refused::Closed) => return Err(TryGetError::Shutdown),
-                Err(Refused::TimedOut) => return Err(TryGetError::Empty),
-                Err(Refused::Failed(error)) => return Err(TryGetError::Failed(error)),
-                Err(Refused::NotNow) if matches!(wait, Wait::No) => return Err(TryGetError::Empty),
+            match attempt(deadline) {
                 Err(Refused::NotNow) => {}
+                other => return other,
             }
             // Announce, look once more, then sleep.
             match announced.take() {
                 None if patience.wait() => {}
-                None => announced = Some(queue.messages().announce()),
+                None => announced = Some(signal.announce()),
                 Some(announced) => {
-                    if !queue.messages().sleep(announced, deadline) {
-                        return Err(TryGetError::Empty);
+                    if !signal.sleep(announced, deadline) {
+                        return Err(Refused::NotNow);
                     }
                 }
             }
@@ -478,20 +465,29 @@ impl<T: DeserializeOwned> Queue<T> {
     }
 }
 
-fn decode<T: DeserializeOwned>(message: &Inbound) -> Result<T, TryGetError> {
-    let bytes = match message {
-        Inbound::Inline(bytes, length) => &bytes[..*length],
-        Inbound::Parcel(parcel) => parcel.bytes(),
-    };
-    wire::decode(bytes, Vec::new(), &|| "an item of a queue".to_owned())
-        .map_err(TryGetError::Decode)
-}
+impl Refused {
+    #[cold]
+    fn failed(error: Error) -> Self {
+        Refused::Failed(Box::new(error))
+    }
 
-impl Wait {
-    fn deadline(self) -> Option<Instant> {
+    #[cold]
+    fn of_put<T>(self, item: T) -> TryPutError<T> {
         match self {
-            Wait::No => None,
-            Wait::Until(deadline) => deadline,
+            Refused::NotNow => TryPutError::Full(item),
+            Refused::Closed => TryPutError::Shutdown(item),
+            Refused::Encode(error) => TryPutError::Encode(item, error),
+            Refused::Failed(error) => TryPutError::Failed(item, error.to_string()),
+        }
+    }
+
+    #[cold]
+    fn of_get(self) -> TryGetError {
+        match self {
+            Refused::NotNow => TryGetError::Empty,
+            Refused::Closed => TryGetError::Shutdown,
+            Refused::Encode(_) => unreachable!("nothing is encoded to get an item"),
+            Refused::Failed(error) => TryGetError::Failed(error.to_string()),
         }
     }
 }

@@ -104,7 +104,7 @@ proptest! {
 fn a_process_that_dies_while_it_makes_a_ring_leaves_the_free_blocks_whole() {
     let arena = arena().expect("the arena is there");
     // As large as a ring, with its head.
-    let parcel = |byte| Parcel::new(arena, &[byte; 16 * 64], &[]).expect("there is room");
+    let parcel = |byte| Parcel::new(arena, &[byte; 4096], &[]).expect("there is room");
     // Free blocks of that size that cannot merge: the first in their list names the next.
     let mut parcels: Vec<_> = (0..9).map(|byte| (byte, parcel(byte))).collect();
     for index in [7, 5, 3, 1] {
@@ -112,7 +112,7 @@ fn a_process_that_dies_while_it_makes_a_ring_leaves_the_free_blocks_whole() {
     }
     die_in(|| {
         let mut tx = arena.begin();
-        tx.new_ring(16).expect("there is room");
+        tx.first_ring().expect("there is room");
         tx
     });
     parcels.extend((10..20).map(|byte| (byte, parcel(byte))));

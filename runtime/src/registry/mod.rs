@@ -91,7 +91,7 @@ pub(crate) type Run = fn(
 ) -> Result<(), ArgumentError>;
 
 /// Takes the encoded value.
-pub(crate) type Give<'a> = &'a mut dyn FnMut(&[u8], Outgoing);
+pub(crate) type Give<'a> = &'a mut dyn FnMut(&[u8], &mut Outgoing);
 
 /// How far a call has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -47,6 +47,7 @@ impl Signal {
     }
 
     /// Wakes all who announced that they will sleep before this call, after what they wait for has changed.
+    #[inline]
     pub(crate) fn notify(&self) {
         fence(Ordering::SeqCst);
         let word = self.0.load(Ordering::Relaxed);

@@ -4,7 +4,8 @@ mod codec;
 mod json;
 mod remote_error;
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::thread::LocalKey;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -22,40 +23,66 @@ pub(crate) type Subject<'a> = &'a dyn Fn() -> String;
 /// Buffers above this size are not kept for the next message.
 const KEEP: usize = 1 << 20;
 
+/// A buffer that a thread uses again and again.
+type Buffer = RefCell<Vec<u8>>;
+
 thread_local! {
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static OUTBOUND: Buffer = const { RefCell::new(Vec::new()) };
+    static INBOUND: Buffer = const { RefCell::new(Vec::new()) };
 }
 
 /// Gives `encode` an empty buffer, and `use_it` what is in it then with what `encode` collected beside.
+#[inline]
 pub(crate) fn with_buffer<R>(
     carries_fds: bool,
     encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
-    use_it: impl FnOnce(&[u8], Outgoing) -> R,
+    use_it: impl FnOnce(&[u8], &mut Outgoing) -> R,
 ) -> Result<R, EncodeError> {
-    let mut buffer = BUFFER.take();
-    buffer.clear();
-    let (result, outgoing) = Outgoing::collect(carries_fds, || encode(&mut buffer));
-    let result = result.map(|()| use_it(&buffer, outgoing));
-    if buffer.capacity() <= KEEP {
-        BUFFER.set(buffer);
-    }
-    result
+    borrow(&OUTBOUND, |buffer| {
+        buffer.clear();
+        Outgoing::collect(
+            carries_fds,
+            || encode(buffer).map(|()| &*buffer),
+            |encoded, outgoing| encoded.map(|bytes| use_it(bytes, outgoing)),
+        )
+    })
+}
+
+/// Gives `use_it` a buffer for the bytes of a message that came.
+#[inline]
+pub(crate) fn with_bytes<R>(use_it: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    borrow(&INBOUND, use_it)
+}
+
+/// In place, because to move a vector costs more than what is done with most. A message that is encoded or decoded in the
+/// middle of another one has a buffer of its own.
+#[inline]
+fn borrow<R>(buffer: &'static LocalKey<Buffer>, use_it: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    buffer.with(|buffer| match buffer.try_borrow_mut() {
+        Ok(mut buffer) => {
+            let result = use_it(&mut buffer);
+            if buffer.capacity() > KEEP {
+                *buffer = Vec::new();
+            }
+            result
+        }
+        Err(_) => use_it(&mut Vec::new()),
+    })
 }
 
 /// Appends a value to a buffer that [`with_buffer`] gave.
+#[inline]
 pub(crate) fn append<T: Serialize + ?Sized>(
     value: &T,
     buffer: &mut Vec<u8>,
     subject: Subject<'_>,
 ) -> Result<(), EncodeError> {
-    codec::encode(value, buffer).map_err(|error| EncodeError {
-        subject: subject(),
-        type_name: std::any::type_name::<T>(),
-        cause: error.to_string(),
-    })
+    codec::encode(value, buffer)
+        .map_err(|error| EncodeError::new::<T>(subject(), error.to_string()))
 }
 
 /// Takes a value from the front of `bytes`, inside of [`Incoming::provide`].
+#[inline]
 pub(crate) fn take<'de, T: Deserialize<'de>>(
     bytes: &mut &'de [u8],
     subject: Subject<'_>,
@@ -65,11 +92,12 @@ pub(crate) fn take<'de, T: Deserialize<'de>>(
             *bytes = rest;
             Ok(value)
         }
-        Err(error) => Err(decode_error::<T>(subject, error.to_string())),
+        Err(error) => Err(DecodeError::new::<T>(subject(), error.to_string())),
     }
 }
 
 /// Decodes a message that is one value.
+#[inline]
 pub(crate) fn decode<T: DeserializeOwned>(
     mut bytes: &[u8],
     fds: Vec<OwnedFd>,
@@ -81,17 +109,9 @@ pub(crate) fn decode<T: DeserializeOwned>(
             "{} bytes are left over; sender and receiver must name the same type",
             bytes.len()
         );
-        return Err(decode_error::<T>(subject, cause));
+        return Err(DecodeError::new::<T>(subject(), cause));
     }
     Ok(value)
-}
-
-fn decode_error<T>(subject: Subject<'_>, cause: String) -> DecodeError {
-    DecodeError {
-        subject: subject(),
-        type_name: std::any::type_name::<T>(),
-        cause,
-    }
 }
 
 impl From<RemoteError> for crate::error::Error {

@@ -65,6 +65,7 @@ impl RobustMutex {
     }
 
     /// `pthread_mutex_trylock(mutex)`—Takes the mutex if it is free.
+    #[inline]
     pub(crate) fn try_lock(&self) -> Result<Acquired, MutexError> {
         // SAFETY: `self` was initialised in place by `init`.
         self.acquired(unsafe { libc::pthread_mutex_trylock(self.0.get()) })
@@ -100,6 +101,7 @@ impl RobustMutex {
     /// # Safety
     ///
     /// The calling thread owns it.
+    #[inline]
     pub(crate) unsafe fn unlock(&self) {
         // SAFETY: initialised by `init`, owned by this thread by the caller's promise.
         unsafe { libc::pthread_mutex_unlock(self.0.get()) };
@@ -116,6 +118,7 @@ impl RobustMutex {
         (word & OWNER_DIED == 0 && thread != 0 && thread != THREAD).then_some(thread)
     }
 
+    #[inline]
     fn acquired(&self, result: libc::c_int) -> Result<Acquired, MutexError> {
         match result {
             0 => Ok(Acquired::Clean),
