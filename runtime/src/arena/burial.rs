@@ -1,6 +1,6 @@
 //! What happens to the record of a process that has ended.
 //!
-//! *Burying* gives back whatever the record lists: holds, parcels, waits, the order; and it wakes all who sleep at an object
+//! *Burying* gives back whatever the record lists: holds and what they owe, parcels, waits, the order; and it wakes all who sleep at an object
 //! that the process had, because it may have died between a change and its notification. It is done in steps, each a transaction,
 //! so that an undertaker who dies is followed by another one. One undertaker works at a time in the whole tree.
 //!
@@ -141,6 +141,7 @@ impl Arena {
             if hold.is_none() {
                 break;
             }
+            self.remit(hold);
             self.knock(self.object_of_hold(hold));
             let mut tx = self.begin();
             tx.drop_hold(hold);

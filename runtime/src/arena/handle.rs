@@ -55,6 +55,8 @@ impl Held {
 pub(super) struct Hold {
     links: Links,
     pub(super) object: AtomicU64,
+    /// What the process owes to the object: see [`debt`](super::debt).
+    pub(super) debt: AtomicU64,
 }
 
 /// Why a handle in a message is not one.
@@ -191,6 +193,11 @@ impl<B: Body, T> Handle<B, T> {
         unsafe { self.held.arena.at(self.body_offset()) }
     }
 
+    /// What this process owes to the object (see [`Debts`](super::Debts)): changed in transactions only.
+    pub(crate) fn debt(&self) -> &AtomicU64 {
+        self.held.arena.debt_of(self.held.hold)
+    }
+
     /// Where the object's body is.
     pub(crate) fn body_offset(&self) -> Offset {
         self.held.object.plus(HEADER)
@@ -221,7 +228,9 @@ impl Drop for Held {
             held.remove(&self.object);
         }
         drop(held);
-        if (self.is_pinned)(self.arena, self.object) {
+        // A debt that nobody can settle any more, because who owes was forgotten, waits for the end of the process.
+        let owes = self.arena.debt_of(self.hold).load(Ordering::Relaxed) > 0;
+        if owes || (self.is_pinned)(self.arena, self.object) {
             return;
         }
         let mut tx = self.arena.begin();
@@ -235,7 +244,9 @@ impl Tx<'_> {
     /// Enters a hold on `object`, whose reference is counted already, into this process's record.
     fn new_hold(&mut self, object: Offset) -> Result<Offset> {
         let place = self.allocate(size_of::<Hold>() as u64)?;
-        self.set(&self.arena.hold_at(place).object, object.0);
+        let hold = self.arena.hold_at(place);
+        self.set(&hold.object, object.0);
+        self.set(&hold.debt, 0);
         self.link(&self.arena.me().holds, place);
         Ok(place)
     }
@@ -255,8 +266,8 @@ impl Arena {
         Offset(self.hold_at(hold).object.load(Ordering::Relaxed))
     }
 
-    fn hold_at(&self, place: Offset) -> &Hold {
-        // SAFETY: three words anywhere in the arena are a valid hold; `at` checks the bounds (A1, A2).
+    pub(super) fn hold_at(&self, place: Offset) -> &Hold {
+        // SAFETY: four words anywhere in the arena are a valid hold; `at` checks the bounds (A1, A2).
         unsafe { self.at(place) }
     }
 }

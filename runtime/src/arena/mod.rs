@@ -36,6 +36,7 @@
 
 mod burial;
 mod child_record;
+mod debt;
 mod handle;
 mod heap;
 mod journal;
@@ -57,6 +58,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, Weak};
 
 pub(crate) use child_record::ChildRecord;
+pub(crate) use debt::Debts;
 pub(crate) use handle::{Body, Handle};
 pub(crate) use journal::Tx;
 pub(crate) use list::Links;

@@ -23,10 +23,14 @@ pub(crate) enum Kind {
     Event,
     Queue,
     Pipe,
+    RLock,
+    Semaphore,
+    Condition,
+    Barrier,
 }
 
 impl Kind {
-    const ALL: [(Kind, &'static str); 7] = [
+    const ALL: [(Kind, &'static str); 11] = [
         (Kind::Unfinished, "an unfinished object"),
         (Kind::Lock, "a Lock"),
         (Kind::Value, "a Value"),
@@ -34,6 +38,10 @@ impl Kind {
         (Kind::Event, "an Event"),
         (Kind::Queue, "a Queue"),
         (Kind::Pipe, "a connection"),
+        (Kind::RLock, "an RLock"),
+        (Kind::Semaphore, "a Semaphore"),
+        (Kind::Condition, "a Condition"),
+        (Kind::Barrier, "a Barrier"),
     ];
 
     /// What to call an object of this kind in a message.
@@ -163,8 +171,13 @@ impl Arena {
         }
     }
 
+    /// The [`Kind`] of an object, as a number.
+    pub(super) fn kind_of(&self, object: Offset) -> u64 {
+        self.header(object).kind.load(Ordering::Acquire) >> 48
+    }
+
     fn care(&self, object: Offset) -> Option<&'static Care> {
-        let kind = self.header(object).kind.load(Ordering::Acquire) >> 48;
+        let kind = self.kind_of(object);
         inventory::iter::<Care>
             .into_iter()
             .find(|care| care.kind as u64 == kind)
