@@ -29,7 +29,7 @@
 //! | handing work and results around | [`Queue`] |
 //! | talking to one process | [`pipe`], [`channel`], [`Connection`] |
 //! | sharing | [`Value`], [`Array`] |
-//! | synchronizing | [`Lock`], [`Event`] |
+//! | synchronizing | [`Lock`], [`RLock`], [`Semaphore`], [`BoundedSemaphore`], [`Condition`], [`Event`], [`Barrier`] |
 //! | values that are awkward to send | [`Json`], [`RemoteError`] |
 //! | what goes wrong | [`Error`], and one type for each kind of operation, such as [`TryPutError`] and [`LockError`] |
 //! | looking inside | [`functions`], [`arena_stats`] |
@@ -84,8 +84,9 @@ pub use multiproc_macros::{main, process_fn, test};
 pub use arena::{ArenaStats, arena_stats};
 pub use channel::{Connection, Receiver, Sender, channel, pipe};
 pub use error::{
-    DeadOwner, Deadlock, DecodeError, EncodeError, Error, LockError, OwnedByTheDead, Panic,
-    ProcessError, Ran, RecvError, Result, SendError, Subject, TryGetError, TryPutError, WaitsFor,
+    AcquireError, BarrierError, DeadOwner, Deadlock, DecodeError, EncodeError, Error, LockError,
+    OwnedByTheDead, Panic, ProcessError, Ran, RecvError, ReleaseError, Result, SendError, Subject,
+    TryGetError, TryPutError, WaitsFor,
 };
 pub use process::{
     Builder, ChildProcess, CurrentProcess, Joining, ParentProcess, Process, StartMethod, Stdio,
@@ -95,7 +96,10 @@ pub use process::{
 pub use queue::{Iter, Queue};
 pub use registry::{Function, ProcessFn, functions};
 pub use shared::{Array, ArrayGuard, Shareable, Value, ValueGuard};
-pub use sync::{Event, Lock, LockGuard};
+pub use sync::{
+    Barrier, BarrierWaitResult, BoundedSemaphore, Condition, ConditionGuard, Event, Lock,
+    LockGuard, RLock, RLockGuard, Semaphore, SemaphorePermit, WaitTimeoutResult,
+};
 pub use wire::{Json, RemoteError};
 
 /// The program in the README is a test.

@@ -59,7 +59,8 @@ impl fmt::Display for DeadOwner {
 
 /// A guard that knows that the lock's previous owner died.
 ///
-/// The guards of [`Lock`](crate::Lock), [`Value`](crate::Value) and [`Array`](crate::Array) implement it.
+/// The guards of [`Lock`](crate::Lock), [`RLock`](crate::RLock), [`Value`](crate::Value) and [`Array`](crate::Array)
+/// implement it.
 ///
 /// # Examples
 ///

@@ -4,18 +4,22 @@
 //! [`TryPutError`], [`RecvError`], …), and [`Error`], into which all of them turn with `?`. Messages say what was
 //! tried, on what, why it failed and what to do.
 
+mod barrier;
 mod channel;
 mod lock;
 mod process;
 mod queue;
+mod semaphore;
 
 use std::fmt;
 use std::io;
 
+pub use barrier::BarrierError;
 pub use channel::{RecvError, SendError};
 pub use lock::{DeadOwner, Deadlock, LockError, OwnedByTheDead, WaitsFor};
 pub use process::{Panic, ProcessError, Ran, Subject};
 pub use queue::{TryGetError, TryPutError};
+pub use semaphore::{AcquireError, ReleaseError};
 
 /// The result of most operations of this library.
 ///
@@ -118,6 +122,10 @@ pub enum Error {
     /// A lock was not acquired, or its previous owner died, and the error, with the guard in it, was passed on with
     /// `?`. Match on [`LockError`] instead to go on with the guard.
     Lock(String),
+    /// A semaphore gave no permit, or took none. Match on [`AcquireError`] or [`ReleaseError`] instead to tell.
+    Semaphore(String),
+    /// A barrier was broken, or broke because somebody waited for too long. Match on [`BarrierError`] instead to tell.
+    Barrier(String),
     /// A queue was full, empty or shut down, or the system refused. Match on [`TryPutError`] or [`TryGetError`]
     /// instead to tell, and to have the item back.
     Queue(String),
@@ -170,7 +178,11 @@ impl fmt::Display for Error {
             Error::Os { what, source } => write!(f, "{what}: {source}"),
             Error::Process(error) => error.fmt(f),
             Error::Remote(error) => error.fmt(f),
-            Error::Lock(message) | Error::Queue(message) | Error::Connection(message) => f.write_str(message),
+            Error::Lock(message)
+            | Error::Semaphore(message)
+            | Error::Barrier(message)
+            | Error::Queue(message)
+            | Error::Connection(message) => f.write_str(message),
         }
     }
 }

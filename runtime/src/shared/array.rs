@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Shareable;
 use crate::arena::{Arena, Body, Handle, Kind};
 use crate::error::{DeadOwner, Error, LockError, OwnedByTheDead, Result};
-use crate::sync::{RawGuard, RawLock, deadline_after};
+use crate::sync::{RawGuard, RawLock, Relock, deadline_after};
 
 /// An array in shared memory, of a length that does not change, under a lock of its own.
 ///
@@ -322,6 +322,29 @@ impl<T> DerefMut for ArrayGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as in `deref`.
         unsafe { std::slice::from_raw_parts_mut(self.items, self.length) }
+    }
+}
+
+impl<T> Relock for ArrayGuard<'_, T> {
+    type Data = [T];
+
+    fn relock<R>(self, meanwhile: impl FnOnce() -> R) -> (R, Result<Self, LockError<Self>>) {
+        let Self {
+            items,
+            length,
+            guard,
+        } = self;
+        let (result, relocked) = guard.relock(meanwhile);
+        let wrap = |guard| Self {
+            items,
+            length,
+            guard,
+        };
+        (result, relocked.map(wrap).map_err(|error| error.map(wrap)))
+    }
+
+    fn with_data<R>(&mut self, look: impl FnOnce(&mut [T]) -> R) -> R {
+        look(self)
     }
 }
 

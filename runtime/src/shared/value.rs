@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Shareable;
 use crate::arena::{Arena, Body, Handle, Kind};
 use crate::error::{DeadOwner, LockError, OwnedByTheDead, Result};
-use crate::sync::{RawGuard, RawLock, deadline_after};
+use crate::sync::{RawGuard, RawLock, Relock, deadline_after};
 
 /// A value in shared memory, under a lock of its own.
 ///
@@ -295,6 +295,21 @@ impl<T> DerefMut for ValueGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as in `deref`.
         unsafe { &mut *self.data.get() }
+    }
+}
+
+impl<T> Relock for ValueGuard<'_, T> {
+    type Data = T;
+
+    fn relock<R>(self, meanwhile: impl FnOnce() -> R) -> (R, Result<Self, LockError<Self>>) {
+        let Self { data, guard } = self;
+        let (result, relocked) = guard.relock(meanwhile);
+        let wrap = |guard| Self { data, guard };
+        (result, relocked.map(wrap).map_err(|error| error.map(wrap)))
+    }
+
+    fn with_data<R>(&mut self, look: impl FnOnce(&mut T) -> R) -> R {
+        look(self)
     }
 }
 

@@ -10,11 +10,11 @@
 //! | `SET` and `SLEEPERS` | set, and somebody is waking all | `set` wakes all and removes `SLEEPERS`; `clear` removes `SET` | the next `set` wakes all; so does burying the dead |
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::atomic::{AtomicU32, Ordering};
 use super::wait::{Patience, deadline_after};
 use crate::arena::{Arena, Body, Care, Handle, Kind, Offset};
 use crate::error::Result;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Relock;
 use super::raw::{RawGuard, RawLock};
 use super::wait::deadline_after;
 use crate::arena::{Arena, Body, Handle, Kind};
@@ -163,6 +164,19 @@ fn wrap<'a>(
     result: Result<RawGuard<'a>, LockError<RawGuard<'a>>>,
 ) -> Result<LockGuard<'a>, LockError<LockGuard<'a>>> {
     result.map(LockGuard).map_err(|error| error.map(LockGuard))
+}
+
+impl Relock for LockGuard<'_> {
+    type Data = ();
+
+    fn relock<R>(self, meanwhile: impl FnOnce() -> R) -> (R, Result<Self, LockError<Self>>) {
+        let (result, relocked) = self.0.relock(meanwhile);
+        (result, wrap(relocked))
+    }
+
+    fn with_data<R>(&mut self, look: impl FnOnce(&mut ()) -> R) -> R {
+        look(&mut ())
+    }
 }
 
 impl OwnedByTheDead for LockGuard<'_> {

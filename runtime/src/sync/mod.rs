@@ -10,17 +10,29 @@
 
 #![allow(unsafe_code)]
 
+mod atomic;
+mod barrier;
+mod barrier_word;
+mod condition;
+mod condition_word;
 mod deadlock;
 mod event;
 mod lock;
 mod raw;
+mod rlock;
+mod semaphore;
 mod signal;
 #[cfg(test)]
 mod tests;
 mod wait;
 
+pub use barrier::{Barrier, BarrierWaitResult};
+pub(crate) use condition::Relock;
+pub use condition::{Condition, ConditionGuard, WaitTimeoutResult};
 pub use event::Event;
 pub use lock::{Lock, LockGuard};
 pub(crate) use raw::{RawGuard, RawLock};
+pub use rlock::{RLock, RLockGuard};
+pub use semaphore::{BoundedSemaphore, Semaphore, SemaphorePermit};
 pub(crate) use signal::Signal;
 pub(crate) use wait::{Patience, deadline_after};

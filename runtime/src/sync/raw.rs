@@ -6,6 +6,7 @@
 //! | `owner`, `pid` | the owning process, 0 when nobody is known to own the lock | the owner, after acquiring and before releasing | they tell the next owner who died; 0 if death came between mutex and word |
 
 use std::marker::PhantomData;
+use std::mem;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -14,7 +15,7 @@ use super::deadlock;
 use super::wait::Patience;
 use crate::arena::Arena;
 use crate::error::{DeadOwner, LockError, OwnedByTheDead};
-use crate::sys::{Acquired, MutexError, RobustMutex};
+use crate::sys::{self, Acquired, MutexError, RobustMutex};
 
 #[repr(C)]
 pub(crate) struct RawLock {
@@ -133,6 +134,7 @@ impl RawLock {
     ) -> Result<RawGuard<'_>, LockError<RawGuard<'_>>> {
         let mut guard = RawGuard {
             lock: self,
+            arena,
             previous: None,
             _thread: PhantomData,
         };
@@ -161,6 +163,24 @@ impl RawLock {
             && self.owner.load(Ordering::Relaxed) == arena.me().serial.load(Ordering::Relaxed)
     }
 
+    /// Whether the calling thread owns the lock.
+    pub(super) fn is_owned_by_caller(&self, arena: &Arena) -> bool {
+        // The first costs nothing, and is false for most others.
+        self.is_owned_here(arena) && self.mutex.owner() == Some(sys::thread_id())
+    }
+
+    /// Releases the lock.
+    ///
+    /// # Safety
+    ///
+    /// The calling thread owns it, and uses no guard of it afterwards.
+    pub(super) unsafe fn unlock(&self) {
+        self.owner.store(0, Ordering::Relaxed);
+        self.pid.store(0, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { self.mutex.unlock() };
+    }
+
     #[cold]
     fn dead_owner(&self, arena: &'static Arena) -> Box<DeadOwner> {
         let serial = self.owner.load(Ordering::Relaxed);
@@ -179,9 +199,30 @@ impl RawLock {
 /// A lock that this thread owns.
 pub(crate) struct RawGuard<'a> {
     lock: &'a RawLock,
+    arena: &'static Arena,
     previous: Option<Box<DeadOwner>>,
     /// The mutex belongs to the thread.
     _thread: PhantomData<*const ()>,
+}
+
+impl<'a> RawGuard<'a> {
+    /// Releases the lock, and takes it again afterwards.
+    pub(crate) fn relock<R>(
+        self,
+        meanwhile: impl FnOnce() -> R,
+    ) -> (R, Result<Self, LockError<Self>>) {
+        let (lock, arena) = (self.lock, self.arena);
+        drop(self);
+        let result = meanwhile();
+        (result, lock.lock(arena, None))
+    }
+
+    /// Keeps the lock, which is [unlocked](RawLock::unlock) by hand then; tells who died as its owner before.
+    pub(super) fn keep(mut self) -> Option<Box<DeadOwner>> {
+        let previous = self.previous.take();
+        mem::forget(self);
+        previous
+    }
 }
 
 impl OwnedByTheDead for RawGuard<'_> {
@@ -192,9 +233,7 @@ impl OwnedByTheDead for RawGuard<'_> {
 
 impl Drop for RawGuard<'_> {
     fn drop(&mut self) {
-        self.lock.owner.store(0, Ordering::Relaxed);
-        self.lock.pid.store(0, Ordering::Relaxed);
         // SAFETY: the guard exists because this thread acquired the mutex.
-        unsafe { self.lock.mutex.unlock() };
+        unsafe { self.lock.unlock() };
     }
 }

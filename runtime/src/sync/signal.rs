@@ -12,9 +12,9 @@
 //! leaves sleepers asleep until the next notification, which burying the dead is one of (see [`Care`](crate::arena::Care)), or
 //! until they look by themselves, as every sleeper does once in a second.
 
-use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Instant;
 
+use super::atomic::{AtomicU32, Ordering, fence};
 use crate::sys;
 
 #[repr(transparent)]
