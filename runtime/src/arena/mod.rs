@@ -92,6 +92,30 @@ impl Offset {
     }
 }
 
+/// A process in one word: the serial number of its record, and its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity(pub(crate) u64);
+
+impl Identity {
+    pub(crate) const NOBODY: Self = Self(0);
+    /// The system's ids are below 2²².
+    const ID_BITS: u32 = 22;
+
+    fn new(serial: u64, id: u32) -> Self {
+        Self(serial << Self::ID_BITS | u64::from(id))
+    }
+
+    /// The serial number of the process's record.
+    pub(crate) fn serial(self) -> u64 {
+        self.0 >> Self::ID_BITS
+    }
+
+    /// The system's id of the process.
+    pub(crate) fn id(self) -> u32 {
+        (self.0 & ((1 << Self::ID_BITS) - 1)) as u32
+    }
+}
+
 /// This process's view of the tree's shared memory.
 pub(crate) struct Arena {
     base: NonNull<u8>,
@@ -99,6 +123,8 @@ pub(crate) struct Arena {
     fd: OwnedFd,
     /// The record of this process.
     me: AtomicU64,
+    /// Who this process is, as [`identity`](Arena::identity) says.
+    identity: AtomicU64,
     /// The objects that this process has holds on, by the offset of their headers.
     held: Mutex<HashMap<Offset, Weak<handle::Held>>>,
 }
@@ -189,6 +215,7 @@ impl Arena {
             size,
             fd,
             me: AtomicU64::new(0),
+            identity: AtomicU64::new(0),
             held: Mutex::default(),
         })
     }
@@ -270,6 +297,19 @@ impl Arena {
     /// The head of the list of this process's parcels.
     pub(crate) fn my_parcels(&self) -> &AtomicU64 {
         &self.me().parcels
+    }
+
+    /// This process's record is at `place`.
+    fn become_process(&self, place: Offset) {
+        self.me.store(place.0, Ordering::Release);
+        let identity = Identity::new(self.me().serial.load(Ordering::Relaxed), std::process::id());
+        self.identity.store(identity.0, Ordering::Release);
+    }
+
+    /// Who this process is.
+    #[inline]
+    pub(crate) fn identity(&self) -> Identity {
+        Identity(self.identity.load(Ordering::Relaxed))
     }
 
     /// Where the record of this process is.

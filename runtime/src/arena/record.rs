@@ -156,7 +156,7 @@ impl Arena {
         tx.set(&record.pid, u64::from(std::process::id()));
         tx.set(&record.stage, Stage::Running as u64);
         tx.commit();
-        self.me.store(place.0, Ordering::Release);
+        self.become_process(place);
         Ok(())
     }
 
@@ -185,7 +185,7 @@ impl Arena {
         if record.life.try_lock().is_err() {
             return Err("another process has taken the order".to_owned());
         }
-        self.me.store(place.0, Ordering::Release);
+        self.become_process(place);
         tx.set(&record.pid, u64::from(std::process::id()));
         tx.set(&record.order, 0);
         tx.set(&record.stage, Stage::Taken as u64);

@@ -249,6 +249,7 @@ impl<G> LockError<G> {
     }
 
     /// The same error with another guard.
+    #[inline]
     pub(crate) fn map<H>(self, change: impl FnOnce(G) -> H) -> LockError<H> {
         match self {
             LockError::OwnerDied(guard) => LockError::OwnerDied(change(guard)),

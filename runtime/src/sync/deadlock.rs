@@ -103,7 +103,7 @@ fn cycle(arena: &'static Arena, tx: &Tx<'_>, lock: &RawLock) -> Option<Deadlock>
         if cycle.iter().any(|waiter| waiter.thread == owner) {
             return None;
         }
-        let (waiter, next) = wait_of(arena, tx, owner, lock.owner_serial())?;
+        let (waiter, next) = wait_of(arena, tx, owner, lock.owner().serial())?;
         cycle.push(waiter);
         lock = next;
     }

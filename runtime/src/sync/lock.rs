@@ -108,6 +108,7 @@ impl Lock {
     /// - [`LockError::Deadlock`], when the owner waits for a lock that this thread owns, directly or through others,
     ///   or is this thread.
     #[doc(alias = "acquire")]
+    #[inline]
     pub fn lock(&self) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
         wrap(self.0.body().lock(self.0.arena(), None))
     }
@@ -126,6 +127,7 @@ impl Lock {
     /// # Errors
     ///
     /// [`LockError::WouldBlock`] when it is not, and [`LockError::OwnerDied`] as in [`lock`](Self::lock).
+    #[inline]
     pub fn try_lock(&self) -> Result<LockGuard<'_>, LockError<LockGuard<'_>>> {
         wrap(self.0.body().try_lock(self.0.arena()))
     }
@@ -152,6 +154,7 @@ impl Lock {
     ///
     /// [`LockError::TimedOut`], and those of [`lock`](Self::lock); of deadlocks only that of a thread with itself is
     /// noticed.
+    #[inline]
     pub fn lock_timeout(
         &self,
         timeout: Duration,
@@ -160,6 +163,7 @@ impl Lock {
     }
 }
 
+#[inline]
 fn wrap<'a>(
     result: Result<RawGuard<'a>, LockError<RawGuard<'a>>>,
 ) -> Result<LockGuard<'a>, LockError<LockGuard<'a>>> {

@@ -3,26 +3,29 @@
 //! | word | meaning | who may change it | its owner died here |
 //! |---|---|---|---|
 //! | `mutex` | the C library's: the owner's thread, or none | by its functions | the kernel marks it; the next owner is told |
-//! | `owner`, `pid` | the owning process, 0 when nobody is known to own the lock | the owner, after acquiring and before releasing | they tell the next owner who died; 0 if death came between mutex and word |
+//! | `owner` | the [`Identity`] of the owning process, or nobody's when none is known | the owner, after acquiring and before releasing | it tells the next owner who died; nobody if death came between mutex and word |
+//!
+//! To take a free lock and to release it costs little more than the two calls of the C library. For that a guard is one
+//! word, which is returned and dropped in a register.
 
 use std::marker::PhantomData;
 use std::mem;
 use std::panic::Location;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::deadlock;
 use super::wait::Patience;
-use crate::arena::Arena;
+use crate::arena::{self, Arena, Identity};
 use crate::error::{DeadOwner, LockError, OwnedByTheDead};
 use crate::sys::{self, Acquired, MutexError, RobustMutex};
 
 #[repr(C)]
 pub(crate) struct RawLock {
     pub(super) mutex: RobustMutex,
-    /// The serial number of the record of the process that owns the lock.
+    /// The [`Identity`] of the process that owns the lock.
     owner: AtomicU64,
-    pid: AtomicU64,
     created: Place,
 }
 
@@ -62,7 +65,6 @@ impl RawLock {
         unsafe {
             RobustMutex::init(&raw mut (*place).mutex);
             (&raw mut (*place).owner).write(AtomicU64::new(0));
-            (&raw mut (*place).pid).write(AtomicU64::new(0));
             (&raw mut (*place).created).write(Place::new(location));
         }
     }
@@ -80,12 +82,11 @@ impl RawLock {
     }
 
     /// Takes the lock if it is free.
-    pub(crate) fn try_lock(
-        &self,
-        arena: &'static Arena,
-    ) -> Result<RawGuard<'_>, LockError<RawGuard<'_>>> {
+    #[inline]
+    pub(crate) fn try_lock(&self, arena: &'static Arena) -> RawResult<'_> {
         match self.mutex.try_lock() {
-            Ok(acquired) => self.acquired(arena, acquired),
+            Ok(Acquired::Clean) => Ok(self.own(arena)),
+            Ok(Acquired::OwnerDied) => Err(self.inherit(arena)),
             Err(_) => Err(LockError::WouldBlock),
         }
     }
@@ -93,21 +94,29 @@ impl RawLock {
     /// Waits for the lock, until `deadline` if there is one.
     ///
     /// Without a deadline, waiting that could never end is an error.
-    pub(crate) fn lock(
-        &self,
-        arena: &'static Arena,
-        deadline: Option<Instant>,
-    ) -> Result<RawGuard<'_>, LockError<RawGuard<'_>>> {
+    #[inline]
+    pub(crate) fn lock(&self, arena: &'static Arena, deadline: Option<Instant>) -> RawResult<'_> {
+        match self.mutex.try_lock() {
+            Ok(Acquired::Clean) => Ok(self.own(arena)),
+            Ok(Acquired::OwnerDied) => Err(self.inherit(arena)),
+            // A thread that waits for itself with a deadline waits until then: the same answer comes sooner.
+            Err(MutexError::AlreadyOwned) => {
+                Err(LockError::Deadlock(deadlock::with_myself(arena, self)))
+            }
+            Err(_) => self.wait(arena, deadline),
+        }
+    }
+
+    /// Waits for a lock that somebody else owns.
+    #[cold]
+    fn wait(&self, arena: &'static Arena, deadline: Option<Instant>) -> RawResult<'_> {
         let mut patience = Patience::default();
-        loop {
-            match self.mutex.try_lock() {
-                Ok(acquired) => return self.acquired(arena, acquired),
-                // A thread that waits for itself with a deadline waits until then: the same answer comes sooner.
-                Err(MutexError::AlreadyOwned) => {
-                    return Err(LockError::Deadlock(deadlock::with_myself(arena, self)));
-                }
-                Err(_) if patience.wait() => {}
-                Err(_) => break,
+        while patience.wait() {
+            // To look costs less than to try, for the owner too.
+            if self.mutex.is_free()
+                && let Ok(acquired) = self.mutex.try_lock()
+            {
+                return self.acquired(arena, acquired);
             }
         }
         let result = match deadline {
@@ -120,47 +129,57 @@ impl RawLock {
         };
         match result {
             Ok(acquired) => self.acquired(arena, acquired),
-            Err(MutexError::AlreadyOwned) => {
-                Err(LockError::Deadlock(deadlock::with_myself(arena, self)))
-            }
-            Err(MutexError::Busy | MutexError::TimedOut) => Err(LockError::TimedOut),
+            Err(_) => Err(LockError::TimedOut),
         }
     }
 
-    fn acquired(
-        &self,
-        arena: &'static Arena,
-        acquired: Acquired,
-    ) -> Result<RawGuard<'_>, LockError<RawGuard<'_>>> {
-        let mut guard = RawGuard {
-            lock: self,
-            arena,
-            previous: None,
-            _thread: PhantomData,
-        };
-        if acquired == Acquired::OwnerDied {
-            guard.previous = Some(self.dead_owner(arena));
-        }
-        let me = arena.me();
-        self.owner
-            .store(me.serial.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.pid
-            .store(me.pid.load(Ordering::Relaxed), Ordering::Relaxed);
-        match guard.previous {
-            None => Ok(guard),
-            Some(_) => Err(LockError::OwnerDied(guard)),
+    fn acquired(&self, arena: &'static Arena, acquired: Acquired) -> RawResult<'_> {
+        match acquired {
+            Acquired::Clean => Ok(self.own(arena)),
+            Acquired::OwnerDied => Err(self.inherit(arena)),
         }
     }
 
-    /// The serial number of the process that owns the lock; a thread that waits has written it to all locks it owns.
-    pub(super) fn owner_serial(&self) -> u64 {
-        self.owner.load(Ordering::Relaxed)
+    #[inline]
+    fn own(&self, arena: &'static Arena) -> RawGuard<'_> {
+        self.owner.store(arena.identity().0, Ordering::Relaxed);
+        RawGuard {
+            owned: NonNull::from(self).cast(),
+            _lock: PhantomData,
+        }
+    }
+
+    #[cold]
+    fn inherit(&self, arena: &'static Arena) -> LockError<RawGuard<'_>> {
+        let from = self.dead_owner(arena);
+        mem::forget(self.own(arena));
+        let inherited = Box::new(Inherited { lock: self, from });
+        let owned = NonNull::from(Box::leak(inherited)).cast::<u8>();
+        LockError::OwnerDied(RawGuard {
+            owned: owned.map_addr(|address| address | INHERITED),
+            _lock: PhantomData,
+        })
+    }
+
+    fn dead_owner(&self, arena: &'static Arena) -> DeadOwner {
+        let owner = Identity(self.owner.load(Ordering::Relaxed));
+        let is_known = owner != Identity::NOBODY;
+        DeadOwner {
+            pid: is_known.then_some(owner.id()),
+            name: is_known
+                .then(|| arena.name_of_process(owner.serial()))
+                .flatten(),
+        }
+    }
+
+    /// The process that owns the lock; a thread that waits has written it to all locks it owns.
+    pub(super) fn owner(&self) -> Identity {
+        Identity(self.owner.load(Ordering::Relaxed))
     }
 
     /// Whether a thread of this process owns the lock.
     pub(crate) fn is_owned_here(&self, arena: &Arena) -> bool {
-        self.mutex.owner().is_some()
-            && self.owner.load(Ordering::Relaxed) == arena.me().serial.load(Ordering::Relaxed)
+        self.owner() == arena.identity() && self.mutex.owner().is_some()
     }
 
     /// Whether the calling thread owns the lock.
@@ -174,35 +193,36 @@ impl RawLock {
     /// # Safety
     ///
     /// The calling thread owns it, and uses no guard of it afterwards.
+    #[inline]
     pub(super) unsafe fn unlock(&self) {
-        self.owner.store(0, Ordering::Relaxed);
-        self.pid.store(0, Ordering::Relaxed);
+        self.owner.store(Identity::NOBODY.0, Ordering::Relaxed);
         // SAFETY: the caller's promise.
         unsafe { self.mutex.unlock() };
     }
-
-    #[cold]
-    fn dead_owner(&self, arena: &'static Arena) -> Box<DeadOwner> {
-        let serial = self.owner.load(Ordering::Relaxed);
-        let pid = self.pid.load(Ordering::Relaxed) as u32;
-        Box::new(DeadOwner {
-            pid: (pid != 0).then_some(pid),
-            name: if serial == 0 {
-                None
-            } else {
-                arena.name_of_process(serial)
-            },
-        })
-    }
 }
 
+/// What a lock operation gives.
+pub(crate) type RawResult<'a> = Result<RawGuard<'a>, LockError<RawGuard<'a>>>;
+
 /// A lock that this thread owns.
+///
+/// | `owned` | meaning |
+/// |---|---|
+/// | the address of a [`RawLock`] | the lock was acquired as usual |
+/// | the address of an [`Inherited`], and [`INHERITED`] | its previous owner died; the guard owns the box |
 pub(crate) struct RawGuard<'a> {
-    lock: &'a RawLock,
-    arena: &'static Arena,
-    previous: Option<Box<DeadOwner>>,
+    owned: NonNull<u8>,
     /// The mutex belongs to the thread.
-    _thread: PhantomData<*const ()>,
+    _lock: PhantomData<(&'a RawLock, *const ())>,
+}
+
+/// Locks and boxes lie at multiples of 8.
+const INHERITED: usize = 1;
+
+/// A lock whose previous owner died.
+struct Inherited<'a> {
+    lock: &'a RawLock,
+    from: DeadOwner,
 }
 
 impl<'a> RawGuard<'a> {
@@ -211,29 +231,75 @@ impl<'a> RawGuard<'a> {
         self,
         meanwhile: impl FnOnce() -> R,
     ) -> (R, Result<Self, LockError<Self>>) {
-        let (lock, arena) = (self.lock, self.arena);
+        let lock = self.lock();
         drop(self);
         let result = meanwhile();
+        let arena =
+            arena::arena().unwrap_or_else(|error| unreachable!("a lock is in the arena: {error}"));
         (result, lock.lock(arena, None))
     }
 
     /// Keeps the lock, which is [unlocked](RawLock::unlock) by hand then; tells who died as its owner before.
-    pub(super) fn keep(mut self) -> Option<Box<DeadOwner>> {
-        let previous = self.previous.take();
+    pub(super) fn keep(self) -> Option<Box<DeadOwner>> {
+        let previous = self.dead_owner().cloned().map(Box::new);
+        // SAFETY: the guard is forgotten.
+        unsafe { self.free_inherited() };
         mem::forget(self);
         previous
+    }
+
+    #[inline]
+    fn lock(&self) -> &'a RawLock {
+        match self.inherited() {
+            None => {
+                // SAFETY: see the table; the lock is borrowed for 'a.
+                unsafe { self.owned.cast().as_ref() }
+            }
+            Some(inherited) => inherited.lock,
+        }
+    }
+
+    #[inline]
+    fn inherited(&self) -> Option<&Inherited<'a>> {
+        if self.owned.addr().get() & INHERITED == 0 {
+            return None;
+        }
+        // SAFETY: see the table; the box lives as long as the guard.
+        Some(unsafe { self.inherited_place().as_ref() })
+    }
+
+    fn inherited_place(&self) -> NonNull<Inherited<'a>> {
+        // The address of a box is not 0 without the bit either.
+        let place = self.owned.as_ptr().map_addr(|address| address & !INHERITED);
+        NonNull::new(place).unwrap_or(self.owned).cast()
+    }
+
+    /// # Safety
+    ///
+    /// The guard is not used afterwards.
+    #[inline]
+    unsafe fn free_inherited(&self) {
+        if self.inherited().is_some() {
+            // SAFETY: made by `Box::leak` in `inherit`, and freed once.
+            drop(unsafe { Box::from_raw(self.inherited_place().as_ptr()) });
+        }
     }
 }
 
 impl OwnedByTheDead for RawGuard<'_> {
     fn dead_owner(&self) -> Option<&DeadOwner> {
-        self.previous.as_deref()
+        self.inherited().map(|inherited| &inherited.from)
     }
 }
 
 impl Drop for RawGuard<'_> {
+    #[inline]
     fn drop(&mut self) {
-        // SAFETY: the guard exists because this thread acquired the mutex.
-        unsafe { self.lock.unlock() };
+        let lock = self.lock();
+        // SAFETY: the guard is being dropped; it exists because this thread acquired the mutex.
+        unsafe {
+            self.free_inherited();
+            lock.unlock();
+        }
     }
 }

@@ -136,6 +136,10 @@ impl RobustMutex {
         match self.0 {}
     }
 
+    pub(crate) fn is_free(&self) -> bool {
+        match self.0 {}
+    }
+
     pub(crate) fn owner(&self) -> Option<u32> {
         match self.0 {}
     }

@@ -107,18 +107,25 @@ impl RobustMutex {
         unsafe { libc::pthread_mutex_unlock(self.0.get()) };
     }
 
+    /// Whether nobody owns the mutex, at some moment during the call. Its owner may have died.
+    pub(crate) fn is_free(&self) -> bool {
+        self.word() & THREAD == 0
+    }
+
     /// The thread that owns the mutex, by the kernel's own word: a thread that died is no owner.
     pub(crate) fn owner(&self) -> Option<u32> {
-        const OWNER_DIED: u32 = 0x4000_0000;
-        const THREAD: u32 = 0x3fff_ffff;
-        // SAFETY: the word lies inside of the mutex, which is shared and changed atomically by the C library and the kernel.
-        let word =
-            unsafe { &*self.0.get().cast::<AtomicU32>().add(LOCK_WORD) }.load(Ordering::Acquire);
+        let word = self.word();
         let thread = word & THREAD;
         (word & OWNER_DIED == 0 && thread != 0 && thread != THREAD).then_some(thread)
     }
 
     #[inline]
+    /// The word that the C library and the kernel agree on.
+    fn word(&self) -> u32 {
+        // SAFETY: it lies inside of the mutex, which is shared, and is changed atomically.
+        unsafe { &*self.0.get().cast::<AtomicU32>().add(LOCK_WORD) }.load(Ordering::Acquire)
+    }
+
     fn acquired(&self, result: libc::c_int) -> Result<Acquired, MutexError> {
         match result {
             0 => Ok(Acquired::Clean),
@@ -146,6 +153,11 @@ fn moment(left: Duration) -> libc::timespec {
         tv_nsec: (nanoseconds % 1_000_000_000) as _,
     }
 }
+
+/// Bits of the lock word: the owner died.
+const OWNER_DIED: u32 = 0x4000_0000;
+/// The thread that owns the mutex.
+const THREAD: u32 = 0x3fff_ffff;
 
 /// Where the C library keeps the word that the kernel looks at when a thread dies.
 #[cfg(not(target_env = "musl"))]
