@@ -93,7 +93,7 @@ pub use process::{
     active_children, cpu_count, current_process, init, parent_process, set_executable,
     set_start_method, start_method,
 };
-pub use queue::{Iter, Queue};
+pub use queue::{Iter, JoinableQueue, Queue};
 pub use registry::{Function, ProcessFn, functions};
 pub use shared::{Array, ArrayGuard, Shareable, Value, ValueGuard};
 pub use sync::{

@@ -21,7 +21,8 @@ struct Item {
 impl Item {
     fn new(producer: u32, number: u64) -> Self {
         let length = match number % 7 {
-            0 => 5000,
+            0 => 9000,
+            3 => 500,
             1..3 => 60,
             _ => 3,
         };

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::ring::{Content, Cursor, Ring, Room, ring_at, units_of, write_message, write_parcel};
-use crate::arena::{Arena, Body, Care, Kind, Offset, Parcel, Tx};
+use crate::arena::{Arena, Body, Care, Debts, Kind, Offset, Parcel, Tx};
 use crate::error::{EncodeError, Error, Result};
 use crate::sync::{Patience, Signal};
 use crate::sys::{Acquired, MutexError, RobustMutex};
@@ -51,16 +51,23 @@ struct Common {
     closed: AtomicU32,
     /// Those who wait for messages.
     messages: Signal,
+    /// Those who wait for all tasks to be done.
+    finished: Signal,
     /// How many messages the queue may hold.
     capacity: u64,
+    /// Whether messages that are taken are tasks: see [`joinable`](super::joinable).
+    counts_tasks: u64,
+    done: AtomicU64,
+    lost: AtomicU64,
 }
 
-// SAFETY: `repr(C)`; robust mutexes and atomics, and a capacity that is written before the queue is shared.
+// SAFETY: `repr(C)`; robust mutexes and atomics, and two numbers that are written before the queue is shared.
 unsafe impl Body for QueueBody {
     const KIND: Kind = Kind::Queue;
 }
 
 inventory::submit! { Care { kind: Kind::Queue, knock, destroy: Some(destroy) } }
+inventory::submit! { Debts { kind: Kind::Queue, give_back } }
 
 /// Wakes those whom somebody who died may have been about to wake.
 fn knock(arena: &'static Arena, body: Offset) {
@@ -68,6 +75,17 @@ fn knock(arena: &'static Arena, body: Offset) {
     let queue: &QueueBody = unsafe { arena.at(body) };
     queue.room().knock();
     queue.messages().knock();
+    queue.finished().knock();
+}
+
+/// Gives up the tasks that a dead process had taken.
+fn give_back(tx: &mut Tx<'_>, body: Offset, tasks: u64) {
+    // SAFETY: a queue's body, which the dead process's hold refers to.
+    let queue: &QueueBody = unsafe { tx.arena().at(body) };
+    // Others may have done them in its place.
+    let lost = tasks.min(queue.taken_and_not_done());
+    tx.add(&queue.common.done, lost as i64);
+    tx.add(&queue.common.lost, lost as i64);
 }
 
 /// A message on its way into a queue.
@@ -201,13 +219,15 @@ impl QueueBody {
     /// # Safety
     ///
     /// `place` is valid for writes, in the arena, and nobody uses a queue there.
-    pub(super) unsafe fn init(place: *mut Self, capacity: u64) {
+    pub(super) unsafe fn init(place: *mut Self, capacity: u64, counts_tasks: bool) {
         // SAFETY: the caller's promise; all that is not written here is zero words, which are atomics of value 0.
         unsafe {
             place.write_bytes(0, 1);
             RobustMutex::init(&raw mut (*place).tail_end.lock);
             RobustMutex::init(&raw mut (*place).head_end.lock);
             (&raw mut (*place).common.capacity).write(capacity);
+            (&raw mut (*place).common.counts_tasks).write(counts_tasks.into());
+            (&raw mut (*place).common.finished).write(Signal::new());
             (&raw mut (*place).common.room).write(Signal::new());
             (&raw mut (*place).common.messages).write(Signal::new());
             let Self {
@@ -271,6 +291,54 @@ impl QueueBody {
         self.common.capacity
     }
 
+    /// Those who wait for all tasks to be done.
+    pub(super) fn finished(&self) -> &Signal {
+        &self.common.finished
+    }
+
+    /// Whether messages that are taken are tasks.
+    pub(super) fn counts_tasks(&self) -> bool {
+        self.common.counts_tasks != 0
+    }
+
+    /// How many tasks are not done, at some moment during the call.
+    pub(super) fn unfinished(&self) -> u64 {
+        let done = self.common.done.load(Ordering::SeqCst);
+        Cursor(self.tail.0.load(Ordering::SeqCst)).messages_beyond(done)
+    }
+
+    pub(super) fn lost(&self) -> u64 {
+        self.common.lost.load(Ordering::Relaxed)
+    }
+
+    /// Counts a task as done, as one of this process's if it has any. `false` if there is none.
+    pub(super) fn finish_task(&self, arena: &Arena, debt: &AtomicU64) -> bool {
+        let mut tx = arena.begin();
+        if self.unfinished() == 0 {
+            return false;
+        }
+        tx.add(&self.common.done, 1);
+        if debt.load(Ordering::Relaxed) > 0 {
+            tx.add(debt, -1);
+        }
+        tx.commit();
+        if self.unfinished() == 0 {
+            self.finished().notify();
+        }
+        true
+    }
+
+    /// How many tasks processes have in their hands; asked in a transaction.
+    fn taken_and_not_done(&self) -> u64 {
+        let done = self.common.done.load(Ordering::Relaxed);
+        // Whoever died may have taken one and not moved the head.
+        let head = match self.head_end.next.load(Ordering::Relaxed) {
+            0 => self.head.get(),
+            next => Cursor(next),
+        };
+        head.messages_beyond(done)
+    }
+
     /// Puts a message at the tail; one that was refused is still there.
     pub(super) fn push(
         &self,
@@ -312,7 +380,7 @@ impl QueueBody {
         };
         let tail = self.tail.get();
         let mut head = self.tail_end.seen();
-        let capacity = self.capacity().min(Cursor::MOST_MESSAGES);
+        let capacity = self.capacity().min(Cursor::MOST);
         if tail.messages_since(head) >= capacity {
             head = self.tail_end.look_at(&self.head);
             if tail.messages_since(head) >= capacity {
@@ -348,19 +416,20 @@ impl QueueBody {
         Ok(())
     }
 
-    /// Takes the message at the head. One that is not a parcel is put into `buffer`.
+    /// Takes the message at the head. One that is not a parcel is put into `buffer`. If it is a task, it is added to `debt`.
     pub(super) fn pop(
         &self,
         arena: &'static Arena,
+        debt: &AtomicU64,
         buffer: &mut Vec<u8>,
         deadline: Option<Instant>,
     ) -> Result<Inbound, Refused> {
         let held = self.lock_head(arena, deadline)?;
-        let mut taken = self.pop_locked(arena, buffer);
+        let mut taken = self.pop_locked(arena, debt, buffer);
         if taken.is_none() && self.is_closed() {
             // Whoever is putting has the tail lock, and whoever gets it later finds the queue closed.
             let tail = self.lock_tail(arena, deadline)?;
-            taken = self.pop_locked(arena, buffer);
+            taken = self.pop_locked(arena, debt, buffer);
             drop(tail);
             if taken.is_none() {
                 return Err(Refused::Closed);
@@ -374,7 +443,12 @@ impl QueueBody {
 
     /// [`pop`](Self::pop), by the holder of the head lock.
     #[inline]
-    fn pop_locked(&self, arena: &'static Arena, buffer: &mut Vec<u8>) -> Option<Inbound> {
+    fn pop_locked(
+        &self,
+        arena: &'static Arena,
+        debt: &AtomicU64,
+        buffer: &mut Vec<u8>,
+    ) -> Option<Inbound> {
         let head = self.head.get();
         if self.head_end.seen() == head && self.head_end.look_at(&self.tail) == head {
             return None;
@@ -390,11 +464,21 @@ impl QueueBody {
                     buffer.as_mut_ptr().copy_from_nonoverlapping(place, length);
                     buffer.set_len(length);
                 }
-                self.head.set(record.after);
+                if self.counts_tasks() {
+                    let take = |tx: &mut Tx<'_>| tx.add(debt, 1);
+                    self.head_end.advance(arena, &self.head, record.after, take);
+                } else {
+                    self.head.set(record.after);
+                }
                 Some(Inbound::Inline)
             }
             Content::Parcel(parcel) => {
-                let take = |tx: &mut Tx<'_>| tx.attach_parcel(arena.my_parcels(), parcel);
+                let take = |tx: &mut Tx<'_>| {
+                    tx.attach_parcel(arena.my_parcels(), parcel);
+                    if self.counts_tasks() {
+                        tx.add(debt, 1);
+                    }
+                };
                 self.head_end.advance(arena, &self.head, record.after, take);
                 // SAFETY: it is in this process's list as of now.
                 Some(Inbound::Parcel(unsafe {

@@ -1,6 +1,6 @@
 //! Queues.
 //!
-//! [`ring`] is the memory of a queue, [`ends`] what is done with it, and this is the public face.
+//! [`ring`] is the memory of a queue, [`ends`] what is done with it, and this is the public face; [`joinable`] adds tasks.
 //!
 //! # Safety
 //!
@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 mod ends;
+mod joinable;
 mod ring;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use self::ends::{Inbound, Outbound, QueueBody, Refused};
+pub use self::joinable::JoinableQueue;
 use self::ring::INLINE;
 use crate::arena::{Handle, Parcel};
 use crate::error::{Error, Result, TryGetError, TryPutError};
@@ -74,7 +76,7 @@ impl<T> Queue<T> {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) when the shared memory is full, and
     /// [`Error::Os`](crate::Error::Os) when it cannot be made.
     pub fn new() -> Result<Self> {
-        Self::with_capacity(u64::MAX)
+        Self::make(u64::MAX, false)
     }
 
     /// Makes a queue that holds at most `capacity` items: [`put`](Self::put) waits while it is full.
@@ -98,18 +100,22 @@ impl<T> Queue<T> {
     /// When `capacity` is 0: nothing could ever be put.
     #[doc(alias = "maxsize")]
     pub fn bounded(capacity: usize) -> Result<Self> {
-        assert!(
-            capacity > 0,
-            "a queue of capacity 0 could never take an item; use at least 1, or Queue::new()"
-        );
-        Self::with_capacity(capacity as u64)
+        Self::make(Self::checked(capacity), false)
     }
 
-    fn with_capacity(capacity: u64) -> Result<Self> {
+    fn checked(capacity: usize) -> u64 {
+        assert!(
+            capacity > 0,
+            "a queue of capacity 0 could never take an item; use at least 1, or an unbounded one"
+        );
+        capacity as u64
+    }
+
+    fn make(capacity: u64, counts_tasks: bool) -> Result<Self> {
         // SAFETY: the closure makes the body of a queue in place.
         let handle = unsafe {
             Handle::create(size_of::<QueueBody>(), |place: *mut QueueBody| {
-                QueueBody::init(place, capacity)
+                QueueBody::init(place, capacity, counts_tasks)
             })
         }?;
         handle.body().add_first_ring(handle.arena())?;
@@ -419,7 +425,7 @@ impl<T: DeserializeOwned> Queue<T> {
         let (arena, queue) = (self.0.arena(), self.0.body());
         wire::with_bytes(|buffer| {
             let taken = wait.until_done(queue.messages(), |deadline| {
-                queue.pop(arena, buffer, deadline)
+                queue.pop(arena, self.0.debt(), buffer, deadline)
             });
             let message = taken.map_err(Refused::of_get)?;
             let bytes = match &message {

@@ -30,13 +30,14 @@ pub(super) struct Cursor(pub(super) u64);
 
 impl Cursor {
     pub(super) const START: Self = Self::new(0, 0);
-    /// How many messages may lie between two cursors.
-    pub(super) const MOST_MESSAGES: u64 = (1 << 31) - 1;
-    /// How many units may.
+    /// How many messages a queue holds at most: half of what the count can tell, so that sooner and later differ.
+    pub(super) const MOST: u64 = 1 << 30;
+    /// How many units it does.
     const MOST_UNITS: u32 = 1 << 31;
+    const COUNT: u64 = (1 << 31) - 1;
 
     const fn new(messages: u64, position: u32) -> Self {
-        Self(1 << 63 | (messages & Self::MOST_MESSAGES) << 32 | position as u64)
+        Self(1 << 63 | (messages & Self::COUNT) << 32 | position as u64)
     }
 
     fn position(self) -> u32 {
@@ -45,12 +46,18 @@ impl Cursor {
 
     /// How many messages this cursor has passed, modulo 2³¹.
     pub(super) fn messages(self) -> u64 {
-        self.0 >> 32 & Self::MOST_MESSAGES
+        self.0 >> 32 & Self::COUNT
     }
 
     /// How many messages lie between an earlier cursor and this one.
     pub(super) fn messages_since(self, earlier: Self) -> u64 {
-        self.messages().wrapping_sub(earlier.messages()) & Self::MOST_MESSAGES
+        self.messages().wrapping_sub(earlier.messages()) & Self::COUNT
+    }
+
+    /// How many messages this cursor has passed beyond the first `count`; 0 if it has not passed those.
+    pub(super) fn messages_beyond(self, count: u64) -> u64 {
+        let beyond = self.messages().wrapping_sub(count) & Self::COUNT;
+        if beyond > Self::MOST { 0 } else { beyond }
     }
 
     /// The cursor behind one more message, of so many units.
@@ -63,7 +70,7 @@ impl Cursor {
     pub(super) fn may_go_on_since(self, earlier: Self) -> bool {
         let units = self.position().wrapping_sub(earlier.position());
         units < Self::MOST_UNITS - LARGEST
-            && self.messages_since(earlier) < Self::MOST_MESSAGES - u64::from(LARGEST)
+            && self.messages_since(earlier) < Self::MOST - u64::from(LARGEST)
     }
 }
 

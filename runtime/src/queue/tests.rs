@@ -54,7 +54,7 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let length = prop_oneof![4 => 0..70_usize, 1 => 70..5000_usize];
+    let length = prop_oneof![8 => 0..70_usize, 4 => 70..8300_usize, 1 => 8300..20_000_usize];
     let step = prop_oneof![5 => length.prop_map(Step::Put), 4 => Just(Step::Get)];
     prop::collection::vec(step, 0..400)
 }
