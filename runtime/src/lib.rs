@@ -28,7 +28,7 @@
 //! | who is who | [`current_process`], [`parent_process`], [`active_children`], [`cpu_count`] |
 //! | handing work and results around | [`Queue`] |
 //! | talking to one process | [`pipe`], [`channel`], [`Connection`] |
-//! | sharing | [`Value`], [`Array`] |
+//! | sharing | [`Value`], [`Array`], [`Atomic`], [`Shared`], and [`SharedMemory`] with other programs |
 //! | synchronizing | [`Lock`], [`RLock`], [`Semaphore`], [`BoundedSemaphore`], [`Condition`], [`Event`], [`Barrier`] |
 //! | values that are awkward to send | [`Json`], [`RemoteError`] |
 //! | what goes wrong | [`Error`], and one type for each kind of operation, such as [`TryPutError`] and [`LockError`] |
@@ -95,7 +95,10 @@ pub use process::{
 };
 pub use queue::{Iter, JoinableQueue, Queue};
 pub use registry::{Function, ProcessFn, functions};
-pub use shared::{Array, ArrayGuard, Shareable, Value, ValueGuard};
+pub use shared::{
+    Array, ArrayGuard, Atomic, AtomicPrimitive, Shareable, Shared, SharedContent, SharedMemory,
+    Value, ValueGuard,
+};
 pub use sync::{
     Barrier, BarrierWaitResult, BoundedSemaphore, Condition, ConditionGuard, Event, Lock,
     LockGuard, RLock, RLockGuard, Semaphore, SemaphorePermit, WaitTimeoutResult,

@@ -82,8 +82,16 @@ impl<B: Body, T> Handle<B, T> {
         let object = tx.new_object(bytes as u64)?;
         let hold = tx.new_hold(object)?;
         tx.commit();
-        // The body is this process's alone until the handle leaves it. Should it die before, the object has no kind yet,
-        // and is freed without a look at its body.
+        let serial = arena.header(object).serial.load(Ordering::Relaxed);
+        let mut held = Held {
+            arena,
+            object,
+            serial,
+            hold,
+            is_pinned: |_, _| false,
+        };
+        // The body is this process's alone until the handle leaves it. Should it die before, or `init` panic, the object has
+        // no kind yet, and is freed without a look at its body.
         init(
             arena
                 .pointer(object.plus(HEADER), bytes as u64)
@@ -91,17 +99,8 @@ impl<B: Body, T> Handle<B, T> {
                 .cast(),
         );
         arena.finish(object, Self::kind());
-        let serial = arena.header(object).serial.load(Ordering::Relaxed);
-        Ok(Self::hold(
-            arena,
-            Held {
-                arena,
-                object,
-                serial,
-                hold,
-                is_pinned: is_pinned::<B>,
-            },
-        ))
+        held.is_pinned = is_pinned::<B>;
+        Ok(Self::hold(arena, held))
     }
 
     /// The handle of the object that a message says is at `object`.

@@ -37,6 +37,7 @@
 mod burial;
 mod child_record;
 mod debt;
+mod fill;
 mod handle;
 mod heap;
 mod journal;

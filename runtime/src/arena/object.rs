@@ -27,10 +27,12 @@ pub(crate) enum Kind {
     Semaphore,
     Condition,
     Barrier,
+    Atomic,
+    Shared,
 }
 
 impl Kind {
-    const ALL: [(Kind, &'static str); 11] = [
+    const ALL: [(Kind, &'static str); 13] = [
         (Kind::Unfinished, "an unfinished object"),
         (Kind::Lock, "a Lock"),
         (Kind::Value, "a Value"),
@@ -42,6 +44,8 @@ impl Kind {
         (Kind::Semaphore, "a Semaphore"),
         (Kind::Condition, "a Condition"),
         (Kind::Barrier, "a Barrier"),
+        (Kind::Atomic, "an Atomic"),
+        (Kind::Shared, "a Shared"),
     ];
 
     /// What to call an object of this kind in a message.

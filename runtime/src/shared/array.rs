@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Shareable;
-use crate::arena::{Arena, Body, Handle, Kind};
-use crate::error::{DeadOwner, Error, LockError, OwnedByTheDead, Result};
+use super::{Shareable, size_with_items};
+use crate::arena::{Arena, Body, Handle, Kind, arena};
+use crate::error::{DeadOwner, LockError, OwnedByTheDead, Result};
 use crate::sync::{RawGuard, RawLock, Relock, deadline_after};
 
 /// An array in shared memory, of a length that does not change, under a lock of its own.
@@ -77,12 +77,9 @@ impl<T: Shareable> Array<T> {
     /// [`Error::Os`](crate::Error::Os) when it cannot be made.
     #[track_caller]
     pub fn from_slice(items: &[T]) -> Result<Self> {
-        // SAFETY: the closure writes as many items as the array has.
-        unsafe {
-            Self::create(items.len(), |place| {
-                place.copy_from_nonoverlapping(items.as_ptr(), items.len())
-            })
-        }
+        let bytes = bytemuck::cast_slice(items);
+        // SAFETY: the closure writes as many items as the array has, in its new block.
+        unsafe { Self::create(items.len(), |arena, place| arena.fill(place.cast(), bytes)) }
     }
 
     /// Makes a shared array of `length` items, all of whose bytes are zero.
@@ -104,15 +101,19 @@ impl<T: Shareable> Array<T> {
     /// [`Error::Os`](crate::Error::Os) when it cannot be made.
     #[track_caller]
     pub fn zeroed(length: usize) -> Result<Self> {
-        // SAFETY: the closure writes as many items as the array has; zeroes are an item, as any bytes are.
-        unsafe { Self::create(length, |place| place.write_bytes(0, length)) }
+        // SAFETY: the closure writes as many items as the array has, in its new block; zeroes are an item, as any bytes are.
+        unsafe {
+            Self::create(length, |arena, place| {
+                arena.zero(place.cast(), length * size_of::<T>());
+            })
+        }
     }
 
     /// # Safety
     ///
     /// `fill` initialises `length` items at the place that it is given.
     #[track_caller]
-    unsafe fn create(length: usize, fill: impl FnOnce(*mut T)) -> Result<Self> {
+    unsafe fn create(length: usize, fill: impl FnOnce(&Arena, *mut T)) -> Result<Self> {
         const {
             assert!(
                 align_of::<T>() <= 64,
@@ -120,21 +121,14 @@ impl<T: Shareable> Array<T> {
             )
         };
         let location = Location::caller();
-        let bytes = length
-            .checked_mul(size_of::<T>())
-            .and_then(|bytes| bytes.checked_add(size_of::<ArrayBody<T>>()))
-            .filter(|bytes| *bytes <= isize::MAX as usize)
-            .ok_or_else(|| Error::OutOfMemory {
-                wanted: u64::MAX,
-                used: 0,
-                capacity: isize::MAX as u64,
-            })?;
+        let bytes = size_with_items::<ArrayBody<T>, T>(length)?;
+        let arena = arena()?;
         // SAFETY: the closure initialises both fields; the items follow the body, which is as large as its alignment wants.
         let handle = unsafe {
             Handle::create(bytes, |place: *mut ArrayBody<T>| {
                 RawLock::init(&raw mut (*place).lock, location);
                 (&raw mut (*place).length).write(length);
-                fill(place.add(1).cast());
+                fill(arena, place.add(1).cast());
             })
         };
         Ok(Self(handle?))

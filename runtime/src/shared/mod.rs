@@ -2,16 +2,28 @@
 //!
 //! # Safety
 //!
-//! Shared data is plain ([`Shareable`]) and is touched only by the thread that owns its lock; references to it borrow
-//! the guard. Blocks cite the arena's invariants (A1–A6).
+//! Shared data is plain ([`Shareable`]). That of a [`Value`] or [`Array`] is touched only by the thread that owns its lock,
+//! and references to it borrow the guard; that of a [`Shared`] is written by its maker before anybody else has a handle, and
+//! never again; an [`Atomic`] is atomic. References to these two borrow a handle. Blocks cite the arena's invariants (A1–A6).
+//!
+//! [`SharedMemory`] is not in the arena, and other programs may do with it what they like: it gives no reference to anything
+//! but atomics without `unsafe`.
 
 #![allow(unsafe_code)]
 
 mod array;
+mod atomic;
+mod data;
+mod named;
 mod value;
 
 pub use array::{Array, ArrayGuard};
+pub use atomic::{Atomic, AtomicPrimitive};
+pub use data::{Shared, SharedContent};
+pub use named::SharedMemory;
 pub use value::{Value, ValueGuard};
+
+use crate::error::{Error, Result};
 
 /// Plain data that processes can share: any bytes are a value of it, and it holds no pointer.
 ///
@@ -47,3 +59,16 @@ pub use value::{Value, ValueGuard};
 pub trait Shareable: bytemuck::Pod {}
 
 impl<T: bytemuck::Pod> Shareable for T {}
+
+/// The size of an object whose body is a `B` that `length` items follow.
+fn size_with_items<B, T>(length: usize) -> Result<usize> {
+    length
+        .checked_mul(size_of::<T>())
+        .and_then(|bytes| bytes.checked_add(size_of::<B>()))
+        .filter(|bytes| *bytes <= isize::MAX as usize)
+        .ok_or(Error::OutOfMemory {
+            wanted: u64::MAX,
+            used: 0,
+            capacity: isize::MAX as u64,
+        })
+}

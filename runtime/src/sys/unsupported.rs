@@ -76,6 +76,45 @@ pub(crate) fn map_memory(fd: BorrowedFd<'_>, _size: usize) -> io::Result<NonNull
     match fd.0 {}
 }
 
+pub(crate) fn extent_at(fd: BorrowedFd<'_>, _offset: u64) -> io::Result<(u64, bool)> {
+    match fd.0 {}
+}
+
+pub(crate) fn write_memory(fd: BorrowedFd<'_>, _offset: u64, _bytes: &[u8]) -> io::Result<()> {
+    match fd.0 {}
+}
+
+pub(crate) const LONGEST_MEMORY_NAME: usize = 255;
+
+#[derive(Debug)]
+pub(crate) struct NamedMemory(Never);
+
+impl NamedMemory {
+    pub(crate) fn create(_name: &str, _length: usize) -> io::Result<Self> {
+        unsupported()
+    }
+
+    pub(crate) fn open(_name: &str) -> io::Result<Self> {
+        unsupported()
+    }
+
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        match self.0 {}
+    }
+
+    pub(crate) fn length(&self) -> usize {
+        match self.0 {}
+    }
+
+    pub(crate) fn identity(&self) -> (u64, u64) {
+        match self.0 {}
+    }
+
+    pub(crate) fn unlink(&self, _name: &str) -> io::Result<()> {
+        match self.0 {}
+    }
+}
+
 /// # Safety
 ///
 /// None: it does nothing.

@@ -4,8 +4,9 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{MemfdFlags, SealFlags, SeekFrom};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
+use rustix::process::Resource;
 
 /// What [`create_memory`] seals, and [`memory_size`] insists on.
 const SEALS: SealFlags = SealFlags::SHRINK
@@ -62,6 +63,48 @@ pub(crate) fn map_memory(fd: BorrowedFd<'_>, size: usize) -> io::Result<NonNull<
     // SAFETY: the range is the mapping just made. A kernel that cannot do it leaves larger core dumps, nothing worse.
     let _ = unsafe { rustix::mm::madvise(base, size, Advice::LinuxDontDump) };
     NonNull::new(base.cast()).ok_or_else(|| io::Error::other("the memory was mapped at address 0"))
+}
+
+/// `lseek(SEEK_DATA)`—Where the part of the memory that `offset` is in ends, and whether it is a hole: it has no pages, and
+/// reads as zero.
+///
+/// # References
+///  - [Linux](https://man7.org/linux/man-pages/man2/lseek.2.html)
+pub(crate) fn extent_at(fd: BorrowedFd<'_>, offset: u64) -> io::Result<(u64, bool)> {
+    match rustix::fs::seek(fd, SeekFrom::Data(offset)) {
+        Ok(data) if data == offset => Ok((rustix::fs::seek(fd, SeekFrom::Hole(offset))?, false)),
+        Ok(data) => Ok((data, true)),
+        Err(rustix::io::Errno::NXIO) => Ok((u64::MAX, true)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `pwrite(fd, bytes, offset)`—Copies bytes into the memory, which need not be mapped there.
+///
+/// A process that may not write large files is refused, because the system would kill it for the attempt.
+///
+/// # References
+///  - [Linux](https://man7.org/linux/man-pages/man2/pwrite.2.html)
+pub(crate) fn write_memory(
+    fd: BorrowedFd<'_>,
+    mut offset: u64,
+    mut bytes: &[u8],
+) -> io::Result<()> {
+    if rustix::process::getrlimit(Resource::Fsize)
+        .current
+        .is_some()
+    {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    while !bytes.is_empty() {
+        let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(fd, bytes, offset))?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[written..];
+        offset += written as u64;
+    }
+    Ok(())
 }
 
 /// `madvise(MADV_REMOVE)`—Gives the pages of a range back to the system; they read as zero afterwards.

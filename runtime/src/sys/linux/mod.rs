@@ -10,6 +10,7 @@ mod futex;
 mod launch;
 mod launch_std;
 mod memory;
+mod named;
 mod process;
 mod robust;
 mod socket;
@@ -19,7 +20,10 @@ pub(crate) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub(crate) use futex::{futex_wait, futex_wake, yield_now};
 pub(crate) use launch::{ChildStdio, Launch, Launched, launch};
-pub(crate) use memory::{create_memory, map_memory, memory_size, release_pages};
+pub(crate) use memory::{
+    create_memory, extent_at, map_memory, memory_size, release_pages, write_memory,
+};
+pub(crate) use named::{LONGEST_MEMORY_NAME, NamedMemory};
 pub(crate) use process::{
     SIGINT, SIGKILL, SIGTERM, abandon_child, exit_status, is_running, kill_self, open_process,
     open_self, reap, signal_name, signal_process, status_parts, wait_ended,
