@@ -81,6 +81,23 @@ fn shared_sum() {
 }
 
 #[test]
+fn matrix() {
+    let output = run(&mut Command::new(env!("CARGO_BIN_EXE_matrix"))).success();
+    let lines: Vec<_> = output.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "100 MB: 2500 rows of 5000 columns",
+            "rows 0..625: 4882810937500",
+            "rows 625..1250: 14648435937500",
+            "rows 1250..1875: 24414060937500",
+            "rows 1875..2500: 34179685937500",
+            "in all: 78124993750000",
+        ]
+    );
+}
+
+#[test]
 fn counter() {
     let output = run(&mut Command::new(env!("CARGO_BIN_EXE_counter"))).success();
     assert_eq!(output, "10000\n");

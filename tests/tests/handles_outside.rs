@@ -2,7 +2,7 @@
 
 mod common_shm;
 
-use mp::{Array, DecodeError, Event, Json, Lock, Queue, TryGetError, Value};
+use mp::{Array, Atomic, DecodeError, Event, Json, Lock, Queue, Shared, TryGetError, Value};
 use multiproc_tests::leaks::alone;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -27,6 +27,8 @@ fn handles_do_not_leave_their_tree() {
         is_refused(&Value::new(1).expect("making a value"), "Value");
         is_refused(&Array::<u8>::zeroed(1).expect("making an array"), "Array");
         is_refused(&Event::new().expect("making an event"), "Event");
+        is_refused(&Atomic::new(1_u8).expect("making an atomic"), "Atomic");
+        is_refused(&Shared::new(1).expect("making a shared"), "Shared");
         let (a, _b) = mp::pipe::<(), ()>().expect("making a pipe");
         let error = serde_json::to_string(&a).expect_err("it is of use here only");
         assert!(error.to_string().contains("connection"), "{error}");
@@ -99,6 +101,14 @@ fn handles_of_other_types_are_refused() {
         is_told_apart::<_, Value<[u8; 4]>>(value.clone());
         is_told_apart::<_, Array<u32>>(value);
         is_told_apart::<_, Array<u64>>(Array::<u8>::zeroed(3).expect("making an array"));
+        let atomic = Atomic::new(1_u32).expect("making an atomic");
+        assert!(confuse::<_, Atomic<u32>>(atomic.clone()).is_ok());
+        is_told_apart::<_, Atomic<i32>>(atomic.clone());
+        is_told_apart::<_, Value<u32>>(atomic);
+        let shared = Shared::new([1_u8; 2]).expect("making a shared");
+        assert!(confuse::<_, Shared<[u8; 2]>>(shared.clone()).is_ok());
+        is_told_apart::<_, Shared<[u8]>>(shared.clone());
+        is_told_apart::<_, Shared<u16>>(shared);
         is_told_apart::<_, Event>(Lock::new().expect("making a lock"));
         is_told_apart::<_, Lock>(Event::new().expect("making an event"));
     });

@@ -6,7 +6,7 @@
 fn misuse_is_explained() {
     let tests = trybuild::TestCases::new();
     tests.pass("ui/pass/*.rs");
-    for area in ["process_fn", "main", "test", "spawn"] {
+    for area in ["process_fn", "main", "test", "spawn", "shared"] {
         tests.compile_fail(format!("ui/{area}/*.rs"));
     }
 }

@@ -336,7 +336,9 @@ impl<'de, T: SharedContent + ?Sized> Deserialize<'de> for Shared<T> {
 )]
 pub trait SharedContent: sealed::Content {}
 
+#[diagnostic::do_not_recommend]
 impl<T: Shareable> SharedContent for T {}
+#[diagnostic::do_not_recommend]
 impl<T: Shareable> SharedContent for [T] {}
 
 mod sealed {

@@ -58,6 +58,8 @@ use crate::error::{Error, Result};
 )]
 pub trait Shareable: bytemuck::Pod {}
 
+// So that the compiler says the message above, and does not ask for `Pod`.
+#[diagnostic::do_not_recommend]
 impl<T: bytemuck::Pod> Shareable for T {}
 
 /// The size of an object whose body is a `B` that `length` items follow.

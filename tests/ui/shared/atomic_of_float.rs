@@ -1,0 +1,3 @@
+fn main() {
+    let _ = mp::Atomic::new(1.5);
+}

@@ -1,0 +1,10 @@
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Point {
+    x: f64,
+    y: f64,
+}
+
+fn main() {
+    let _ = mp::Value::new(Point { x: 1.0, y: 2.0 });
+}

@@ -1,0 +1,3 @@
+fn main() {
+    let _ = mp::Array::from_slice(&["text", "more"]);
+}

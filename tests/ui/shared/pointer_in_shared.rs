@@ -1,0 +1,3 @@
+fn main() {
+    let _ = mp::Shared::new(vec![1, 2, 3]);
+}
