@@ -331,7 +331,7 @@ impl<'de, T: SharedContent + ?Sized> Deserialize<'de> for Shared<T> {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot lie in shared memory",
-    note = "an `mp::Shared` holds plain data without pointers, one item or a slice: derive `bytemuck::Pod`, or send the value \
+    note = "an `mp::Shared` holds plain data without pointers, one `mp::Shareable` item or a slice of them; anything else can be sent \
             through a queue instead"
 )]
 pub trait SharedContent: sealed::Content {}

@@ -54,7 +54,9 @@ use crate::error::{Error, Result};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot lie in shared memory",
-    note = "shared values are plain data without pointers: derive `bytemuck::Pod`, or send the value through a queue instead"
+    note = "shared values are plain data without pointers: numbers, arrays of them, and structs with `#[derive(Clone, Copy, Pod, \
+            Zeroable)]` of `mp::bytemuck`, `#[bytemuck(crate = \"mp::bytemuck\")]` and `#[repr(C)]`",
+    note = "anything else can be sent through a queue instead"
 )]
 pub trait Shareable: bytemuck::Pod {}
 
