@@ -69,6 +69,7 @@ pub mod __private;
 mod arena;
 mod channel;
 mod error;
+mod kill_point;
 mod process;
 mod queue;
 mod registry;

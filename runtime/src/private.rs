@@ -2,6 +2,8 @@
 
 pub use inventory;
 
+#[cfg(feature = "kill-points")]
+pub use crate::kill_point::armed::die_at;
 pub use crate::process::{main, test};
 pub use crate::registry::{ArgumentError, Borrowed, Decoder, Encoder, Function};
 

@@ -16,6 +16,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Arena, Offset};
+use crate::kill_point::kill_point;
 use crate::sys::{self, Acquired, MutexError};
 
 /// How many words one transaction may change. The longest one (allocate an object and its hold) changes about 50.
@@ -88,7 +89,9 @@ impl<'a> Tx<'a> {
             .old
             .store(word.load(Ordering::Relaxed), Ordering::Relaxed);
         journal.count.store(count + 1, Ordering::Release);
+        kill_point();
         word.store(value, Ordering::Release);
+        kill_point();
     }
 
     /// Adds to a word of the arena, modulo 2⁶⁴.
@@ -99,6 +102,7 @@ impl<'a> Tx<'a> {
     /// Ends the transaction: its changes stay.
     pub(crate) fn commit(self) {
         self.arena.root().journal.count.store(0, Ordering::Release);
+        kill_point();
     }
 
     fn undo(&self) {

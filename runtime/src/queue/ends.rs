@@ -18,6 +18,7 @@ use std::time::Instant;
 use super::ring::{Content, Cursor, Ring, Room, ring_at, units_of, write_message, write_parcel};
 use crate::arena::{Arena, Body, Care, Debts, Kind, Offset, Parcel, Tx};
 use crate::error::{EncodeError, Error, Result};
+use crate::kill_point::kill_point;
 use crate::sync::{Patience, Signal};
 use crate::sys::{Acquired, MutexError, RobustMutex};
 
@@ -69,10 +70,14 @@ unsafe impl Body for QueueBody {
 inventory::submit! { Care { kind: Kind::Queue, knock, destroy: Some(destroy) } }
 inventory::submit! { Debts { kind: Kind::Queue, give_back } }
 
-/// Wakes those whom somebody who died may have been about to wake.
+/// Catches up with somebody who died at an end, and wakes those whom it may have been about to wake.
 fn knock(arena: &'static Arena, body: Offset) {
     // SAFETY: a queue's body, which the caller has a reference to.
     let queue: &QueueBody = unsafe { arena.at(body) };
+    // If somebody has a lock, the dead did not, or that one has caught up.
+    let now = Some(Instant::now());
+    drop(queue.lock_tail(arena, now));
+    drop(queue.lock_head(arena, now));
     queue.room().knock();
     queue.messages().knock();
     queue.finished().knock();
@@ -159,7 +164,9 @@ impl Position {
 
     #[inline]
     fn set(&self, cursor: Cursor) {
+        kill_point();
         self.0.store(cursor.0, Ordering::Release);
+        kill_point();
     }
 }
 

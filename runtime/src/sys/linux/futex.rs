@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::thread::futex;
 
 use super::{SLICE, remaining, timespec};
+use crate::kill_point::kill_point;
 
 /// `futex(FUTEX_WAIT)`—Sleeps while `word` holds `expected`.
 ///
@@ -22,6 +23,7 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Insta
         Some(None) => return false,
     };
     let slice = timespec(left.min(SLICE));
+    kill_point();
     let result = futex::wait(word, futex::Flags::empty(), expected, Some(&slice));
     // A slice that is not the last is a wake-up for no reason.
     !matches!(result, Err(Errno::TIMEDOUT)) || left > SLICE || deadline.is_none()
@@ -32,6 +34,7 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Insta
 /// # References
 ///  - [Linux](https://man7.org/linux/man-pages/man2/futex.2.html)
 pub(crate) fn futex_wake(word: &AtomicU32, count: u32) {
+    kill_point();
     // The only failure is a word that is not mapped, which a reference rules out.
     let _ = futex::wake(word, futex::Flags::empty(), count.min(i32::MAX as u32));
 }

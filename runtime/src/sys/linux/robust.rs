@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{SLICE, remaining};
+use crate::kill_point::kill_point;
 
 /// How a mutex was acquired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,8 +104,10 @@ impl RobustMutex {
     /// The calling thread owns it.
     #[inline]
     pub(crate) unsafe fn unlock(&self) {
+        kill_point();
         // SAFETY: initialised by `init`, owned by this thread by the caller's promise.
         unsafe { libc::pthread_mutex_unlock(self.0.get()) };
+        kill_point();
     }
 
     /// Whether nobody owns the mutex, at some moment during the call. Its owner may have died.
@@ -128,8 +131,12 @@ impl RobustMutex {
 
     fn acquired(&self, result: libc::c_int) -> Result<Acquired, MutexError> {
         match result {
-            0 => Ok(Acquired::Clean),
+            0 => {
+                kill_point();
+                Ok(Acquired::Clean)
+            }
             libc::EOWNERDEAD => {
+                kill_point();
                 // SAFETY: EOWNERDEAD says that this thread owns the mutex and that its state is to be made consistent.
                 unsafe { libc::pthread_mutex_consistent(self.0.get()) };
                 Ok(Acquired::OwnerDied)

@@ -11,6 +11,8 @@ use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 
+use crate::kill_point::kill_point;
+
 /// The most descriptors that the kernel passes with one message (`SCM_MAX_FD`).
 pub(crate) const MAX_FDS: usize = 253;
 
@@ -54,9 +56,13 @@ pub(crate) fn send_packet(
         control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(fds));
     }
+    kill_point();
     loop {
         match rustix::net::sendmsg(socket, parts, &mut control, SendFlags::NOSIGNAL) {
-            Ok(_) => return Ok(()),
+            Ok(_) => {
+                kill_point();
+                return Ok(());
+            }
             Err(Errno::INTR) => continue,
             Err(Errno::CONNRESET) => return Err(Errno::PIPE.into()),
             Err(error) => return Err(error.into()),
@@ -106,6 +112,7 @@ pub(crate) fn receive_packet(
             other => break other?,
         }
     };
+    kill_point();
     let mut fds = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(passed) = message {
