@@ -30,6 +30,7 @@
 //! | talking to one process | [`pipe`], [`channel`], [`Connection`] |
 //! | sharing | [`Value`], [`Array`], [`Atomic`], [`Shared`], and [`SharedMemory`] with other programs |
 //! | synchronizing | [`Lock`], [`RLock`], [`Semaphore`], [`BoundedSemaphore`], [`Condition`], [`Event`], [`Barrier`] |
+//! | waiting for several at once | [`wait`](fn@wait), [`Waitable`] |
 //! | values that are awkward to send | [`Json`], [`RemoteError`] |
 //! | what goes wrong | [`Error`], and one type for each kind of operation, such as [`TryPutError`] and [`LockError`] |
 //! | looking inside | [`functions`], [`arena_stats`] |
@@ -72,10 +73,12 @@ mod error;
 mod kill_point;
 mod process;
 mod queue;
+mod reactor;
 mod registry;
 mod shared;
 mod sync;
 mod sys;
+mod wait;
 mod wire;
 
 /// The crate whose `Pod` makes a type [`Shareable`].
@@ -104,6 +107,7 @@ pub use sync::{
     Barrier, BarrierWaitResult, BoundedSemaphore, Condition, ConditionGuard, Event, Lock,
     LockGuard, RLock, RLockGuard, Semaphore, SemaphorePermit, WaitTimeoutResult,
 };
+pub use wait::{Waitable, wait};
 pub use wire::{Json, RemoteError};
 
 /// The program in the README is a test.

@@ -10,8 +10,8 @@ use std::path::Path;
 const FLOORS: [&[&str]; 7] = [
     &["sys", "error", "kill_point"],
     &["arena"],
-    &["sync", "shared"],
-    &["wire", "channel", "queue"],
+    &["sync", "shared", "reactor"],
+    &["wire", "channel", "queue", "wait"],
     &["registry", "process"],
     &["pool"],
     &["manager", "net"],

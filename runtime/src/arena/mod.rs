@@ -55,7 +55,7 @@ mod trim;
 use std::collections::HashMap;
 use std::io;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, Weak};
 
 pub(crate) use child_record::ChildRecord;
@@ -260,6 +260,20 @@ impl Arena {
         );
         // SAFETY: inside of the mapping and aligned, as just checked; an atomic word has no invalid value (A1, A2).
         unsafe { self.pointer(offset, 8).cast().as_ref() }
+    }
+
+    /// The same word of the arena, for as long as the process lives, which its mapping does too. When the object that it
+    /// is of is gone, it means nothing, and is a word nonetheless.
+    ///
+    /// # Panics
+    ///
+    /// When the word is not in the arena.
+    pub(crate) fn lasting(&'static self, word: &AtomicU32) -> &'static AtomicU32 {
+        let address = std::ptr::from_ref(word).addr();
+        let offset = address.wrapping_sub(self.base.addr().get()) as u64;
+        // SAFETY: inside of the mapping, which `pointer` checks, and aligned, since a reference is; an atomic word has no
+        // invalid value (A1, A2).
+        unsafe { self.pointer(Offset(offset), 4).cast().as_ref() }
     }
 
     /// What is at `offset`.

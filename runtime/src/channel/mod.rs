@@ -10,6 +10,7 @@
 //! | `VALUE`, `BYTES` | the message |
 //! | `VALUE \| PARCEL`, `BYTES \| PARCEL` | the place of the message's parcel |
 
+mod async_forms;
 mod packet;
 mod simplex;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::sys::{AsFd, BorrowedFd};
 
 /// What travels in the direction that is not used: nothing can be a value of it.
 #[derive(Debug, Serialize, Deserialize)]
-enum Nothing {}
+pub(super) enum Nothing {}
 
 /// Makes a one-way connection.
 ///
@@ -88,7 +88,7 @@ pub struct Sender<T>(Connection<T, Nothing>);
 /// ```
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(transparent, bound = "")]
-pub struct Receiver<T>(Connection<Nothing, T>);
+pub struct Receiver<T>(pub(super) Connection<Nothing, T>);
 
 impl<T> Sender<T> {
     /// Sends bytes as they are. See [`Connection::send_bytes`].

@@ -2,15 +2,15 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use serde::de::DeserializeOwned;
 
 use super::Process;
-use super::child::Child;
+use super::child_process::ChildProcess;
 use crate::error::ProcessError;
+use crate::reactor::FdWatch;
 
 /// The future that a [`Process`] turns into: `process.await` gives what [`join`](Process::join) gives.
 ///
@@ -56,8 +56,8 @@ use crate::error::ProcessError;
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Joining<R> {
     process: Option<Process<R>>,
-    /// Whom the waiting thread wakes, once it was started.
-    waker: Option<Arc<Mutex<Waker>>>,
+    /// Wakes the task at the end of the process.
+    watch: Option<FdWatch<ChildProcess>>,
 }
 
 impl<R: DeserializeOwned> IntoFuture for Process<R> {
@@ -67,7 +67,7 @@ impl<R: DeserializeOwned> IntoFuture for Process<R> {
     fn into_future(self) -> Joining<R> {
         Joining {
             process: Some(self),
-            waker: None,
+            watch: None,
         }
     }
 }
@@ -82,44 +82,21 @@ impl<R: DeserializeOwned> Future for Joining<R> {
             .take()
             .expect("a future is not polled after it has given its value");
         let child = &process.child.0;
-        let mut watched = true;
-        match &this.waker {
-            Some(waker) => lock(waker).clone_from(context.waker()),
-            None => {
-                let waker = Arc::new(Mutex::new(context.waker().clone()));
-                watched = wake_at_end(Arc::clone(child), Arc::clone(&waker));
-                this.waker = Some(waker);
+        this.watch = None;
+        if !child.wait_until(Some(Instant::now())).unwrap_or(true) {
+            // An end since then is found at once.
+            match FdWatch::new(process.child.clone(), context.waker().clone()) {
+                Ok(watch) => {
+                    this.watch = Some(watch);
+                    this.process = Some(process);
+                    return Poll::Pending;
+                }
+                // Nobody would wake the task, so that it waits here.
+                Err(_) => drop(child.wait_until(None)),
             }
         }
-        // After the waker is in its place: an end before this is seen here, a later one by the thread. Without a thread
-        // nobody would wake the task, so that it waits here.
-        let deadline = watched.then(Instant::now);
-        if child.wait_until(deadline).unwrap_or(true) {
-            return Poll::Ready(process.join());
-        }
-        this.process = Some(process);
-        Poll::Pending
+        Poll::Ready(process.join())
     }
-}
-
-/// Starts a thread that waits for the end of a process. Returns whether it could be started.
-fn wake_at_end(child: Arc<Child>, waker: Arc<Mutex<Waker>>) -> bool {
-    const STACK: usize = 64 << 10;
-    let wait = move || {
-        let _ = child.wait_until(None);
-        lock(&waker).wake_by_ref();
-    };
-    std::thread::Builder::new()
-        .name("mp-await".to_owned())
-        .stack_size(STACK)
-        .spawn(wait)
-        .is_ok()
-}
-
-fn lock(waker: &Mutex<Waker>) -> std::sync::MutexGuard<'_, Waker> {
-    waker
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 impl<R> fmt::Debug for Joining<R> {

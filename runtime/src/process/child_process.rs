@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::child::Child;
 use crate::error::Result;
+use crate::reactor::{Source, Sourced};
 use crate::sync::deadline_after;
 use crate::sys::{self, AsFd, BorrowedFd};
+use crate::wait::Waitable;
 
 /// A child of this process, whatever its function returns.
 ///
@@ -432,6 +434,14 @@ impl ChildProcess {
     /// ```
     pub fn take_stderr(&self) -> Option<ChildStderr> {
         self.0.take_pipe(2).map(Into::into)
+    }
+}
+
+impl Waitable for ChildProcess {}
+
+impl Sourced for ChildProcess {
+    fn source(&self) -> Source<'_> {
+        Source::Descriptor(self.as_fd())
     }
 }
 

@@ -47,6 +47,8 @@ pub use tree::{
 };
 
 use crate::error::ProcessError;
+use crate::reactor::{Source, Sourced};
+use crate::wait::Waitable;
 
 /// A process that was started to run a function which returns `R`.
 ///
@@ -122,6 +124,14 @@ impl<R> Deref for Process<R> {
 
     fn deref(&self) -> &ChildProcess {
         &self.child
+    }
+}
+
+impl<R> Waitable for Process<R> {}
+
+impl<R> Sourced for Process<R> {
+    fn source(&self) -> Source<'_> {
+        self.child.source()
     }
 }
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::child;
 use super::child_process::ChildProcess;
+use crate::reactor::{Source, Sourced};
 use crate::sync::deadline_after;
 use crate::sys::{self, AsFd, BorrowedFd, OwnedFd};
+use crate::wait::Waitable;
 
 /// Who this process is.
 #[derive(Debug)]
@@ -223,6 +225,14 @@ impl ParentProcess {
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         // A descriptor of a process can always be polled.
         sys::wait_ended(self.0.process.as_fd(), deadline_after(timeout)).unwrap_or(false)
+    }
+}
+
+impl Waitable for ParentProcess {}
+
+impl Sourced for ParentProcess {
+    fn source(&self) -> Source<'_> {
+        Source::Descriptor(self.as_fd())
     }
 }
 

@@ -9,6 +9,7 @@
 
 #![allow(unsafe_code)]
 
+mod async_forms;
 mod ends;
 mod joinable;
 mod ring;

@@ -18,6 +18,7 @@ use super::atomic::{AtomicU32, Ordering};
 use super::wait::{Patience, deadline_after};
 use crate::arena::{Arena, Body, Care, Handle, Kind, Offset};
 use crate::error::Result;
+use crate::reactor::{Word, until};
 use crate::sys;
 
 const SLEEPERS: u32 = 1;
@@ -212,6 +213,32 @@ impl Event {
         Ok(self.wait_until(deadline_after(timeout)))
     }
 
+    /// Waits until the event is set, without blocking the thread.
+    ///
+    /// It works on any runtime. A future that is dropped leaves nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::pin::pin;
+    /// # use std::task::{Context, Poll, Waker};
+    /// let event = mp::Event::new()?;
+    /// let mut context = Context::from_waker(Waker::noop());
+    /// let mut waiting = pin!(event.wait_async());
+    /// assert!(waiting.as_mut().poll(&mut context).is_pending());
+    /// event.set();
+    /// assert!(matches!(waiting.poll(&mut context), Poll::Ready(Ok(()))));
+    /// # Ok::<(), mp::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`](crate::Error::Os) when the system refuses the thread that watches the event.
+    pub async fn wait_async(&self) -> Result<()> {
+        let moment = self.moment();
+        until(|| self.announce(), || self.is_ready(moment).then_some(())).await
+    }
+
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
         let word = self.word();
         let mut patience = Patience::default();
@@ -240,6 +267,31 @@ impl Event {
 
     fn word(&self) -> &AtomicU32 {
         &self.0.body().0
+    }
+}
+
+/// An event that was set and cleared again since the moment has woken all who waited in it.
+impl Word for Event {
+    fn moment(&self) -> u32 {
+        self.word().load(Ordering::Acquire) / ONE
+    }
+
+    fn is_ready(&self, moment: u32) -> bool {
+        let word = self.word().load(Ordering::Acquire);
+        word & SET != 0 || word / ONE != moment
+    }
+
+    fn announce(&self) -> (&AtomicU32, u32) {
+        let word = self.word();
+        let mut seen = word.load(Ordering::SeqCst);
+        // If the event is set, the caller will find it so.
+        while seen & (SET | SLEEPERS) == 0 {
+            match word.compare_exchange(seen, seen | SLEEPERS, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => seen |= SLEEPERS,
+                Err(now) => seen = now,
+            }
+        }
+        (word, seen)
     }
 }
 

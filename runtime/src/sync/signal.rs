@@ -46,6 +46,12 @@ impl Signal {
         sys::futex_wait(&self.0, announced.0, deadline)
     }
 
+    /// [Announces](Self::announce), for those who sleep by other means: the word, and what it holds until somebody
+    /// notifies.
+    pub(crate) fn announced_word(&self) -> (&AtomicU32, u32) {
+        (&self.0, self.announce().0)
+    }
+
     /// Wakes all who announced that they will sleep before this call, after what they wait for has changed.
     #[inline]
     pub(crate) fn notify(&self) {

@@ -8,12 +8,13 @@
 //! |---|---|---|
 //! | shared memory | [`create_memory`], [`memory_size`], [`map_memory`], [`extent_at`], [`write_memory`], [`release_pages`] | anonymous, zeroed, lives as long as a descriptor or mapping; its size cannot change |
 //! | named memory | [`NamedMemory`], [`LONGEST_MEMORY_NAME`] | shared with programs that know its name; appears whole, with all its pages; only `unlink` removes the name |
-//! | waiting on a word | [`futex_wait`], [`futex_wake`], [`yield_now`] | works between processes that map the word anywhere |
+//! | waiting on a word | [`futex_wait`], [`futex_wake`], [`yield_now`], [`futex_wait_any`] | works between processes that map the word anywhere |
 //! | mutex | [`RobustMutex`] | shared by processes; the death of its owner is told to the next |
 //! | starting | [`Launch`], [`launch`] | never copies the caller's memory; passes the named descriptors and no other |
 //! | processes | [`open_process`], [`wait_ended`], [`reap`], [`signal_process`], [`abandon_child`], [`is_running`] | by descriptor, so that a reused id is never hit |
+//! | many descriptors | [`poll_any`], [`PollSet`] | tells which are readable or have lost their peer; a set is changed while a thread waits on it |
 //! | sockets | [`packet_pair`], [`send_packet`], [`receive_packet`], [`poll_readable`] | whole messages with descriptors attached; end of file when the peer is gone, killed too |
-//! | this process | [`thread_id`], [`set_thread_name`], [`at_exit`], [`dup_above`], [`adopt_fd`], [`replace_stdout`], [`fd_of_file`] | |
+//! | this process | [`thread_id`], [`start_helper`], [`set_thread_name`], [`at_exit`], [`dup_above`], [`adopt_fd`], [`replace_stdout`], [`fd_of_file`] | |
 //!
 //! # Safety
 //!
@@ -29,12 +30,14 @@ mod unsupported;
 #[cfg(not(all(target_os = "linux", not(mp_unsupported))))]
 use unsupported as imp;
 
+#[cfg(test)]
+pub(crate) use imp::pretend_no_waitv;
 pub(crate) use imp::{
-    Acquired, AsFd, BorrowedFd, ChildStdio, LONGEST_MEMORY_NAME, Launch, Launched, MutexError,
-    NamedMemory, OwnedFd, Packet, RobustMutex, SIGINT, SIGKILL, SIGTERM, abandon_child, adopt_fd,
-    at_exit, create_memory, dup_above, exit_status, extent_at, fd_number, fd_of_file, futex_wait,
-    futex_wake, is_running, kill_self, launch, map_memory, memory_size, open_process, open_self,
-    packet_pair, poll_readable, reap, receive_packet, release_pages, replace_stdout, send_packet,
-    set_thread_name, signal_name, signal_process, status_parts, thread_id, wait_ended,
-    write_memory, yield_now,
+    Acquired, AsFd, BorrowedFd, ChildStdio, LONGEST_MEMORY_NAME, Launch, Launched, MOST_WORDS,
+    MutexError, NamedMemory, OwnedFd, Packet, PollSet, RobustMutex, SIGINT, SIGKILL, SIGTERM,
+    abandon_child, adopt_fd, at_exit, create_memory, dup_above, exit_status, extent_at, fd_number,
+    fd_of_file, futex_wait, futex_wait_any, futex_wake, is_running, kill_self, launch, map_memory,
+    memory_size, open_process, open_self, packet_pair, poll_any, poll_readable, reap,
+    receive_packet, release_pages, replace_stdout, send_packet, set_thread_name, signal_name,
+    signal_process, start_helper, status_parts, thread_id, wait_ended, write_memory, yield_now,
 };

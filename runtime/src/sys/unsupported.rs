@@ -42,6 +42,12 @@ impl AsFd for OwnedFd {
     }
 }
 
+impl AsFd for BorrowedFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self.0 {}
+    }
+}
+
 impl From<OwnedFd> for ChildStdin {
     fn from(fd: OwnedFd) -> Self {
         match fd.0 {}
@@ -124,6 +130,19 @@ pub(crate) unsafe fn release_pages(_start: NonNull<u8>, _length: usize) {}
 pub(crate) fn futex_wait(_word: &AtomicU32, _expected: u32, _deadline: Option<Instant>) -> bool {
     true
 }
+
+pub(crate) const MOST_WORDS: usize = 128;
+
+pub(crate) fn futex_wait_any(
+    _words: &[(&AtomicU32, u32)],
+    _deadline: Option<Instant>,
+    _naps: &mut u32,
+) -> bool {
+    true
+}
+
+#[cfg(test)]
+pub(crate) fn pretend_no_waitv(_missing: bool) {}
 
 pub(crate) fn futex_wake(_word: &AtomicU32, _count: u32) {}
 
@@ -221,6 +240,34 @@ pub(crate) fn launch(_launch: Launch<'_>) -> io::Result<Launched> {
     unsupported()
 }
 
+pub(crate) fn poll_any(
+    _fds: &[BorrowedFd<'_>],
+    _deadline: Option<Instant>,
+) -> io::Result<Vec<bool>> {
+    unsupported()
+}
+
+#[derive(Debug)]
+pub(crate) struct PollSet(Never);
+
+impl PollSet {
+    pub(crate) fn new() -> io::Result<Self> {
+        unsupported()
+    }
+
+    pub(crate) fn add(&self, _fd: BorrowedFd<'_>) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    pub(crate) fn remove(&self, _number: i32) {
+        match self.0 {}
+    }
+
+    pub(crate) fn wait(&self) -> Vec<i32> {
+        match self.0 {}
+    }
+}
+
 pub(crate) fn open_process(_pid: u32) -> io::Result<OwnedFd> {
     unsupported()
 }
@@ -298,6 +345,10 @@ pub(crate) fn poll_readable(
 
 pub(crate) fn thread_id() -> u32 {
     0
+}
+
+pub(crate) fn start_helper(_name: &str, _run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    unsupported()
 }
 
 pub(crate) fn set_thread_name(_name: &str) {}

@@ -11,6 +11,7 @@ mod launch;
 mod launch_std;
 mod memory;
 mod named;
+mod poll;
 mod process;
 mod robust;
 mod socket;
@@ -18,12 +19,15 @@ mod thread;
 
 pub(crate) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-pub(crate) use futex::{futex_wait, futex_wake, yield_now};
+#[cfg(test)]
+pub(crate) use futex::pretend_no_waitv;
+pub(crate) use futex::{MOST_WORDS, futex_wait, futex_wait_any, futex_wake, yield_now};
 pub(crate) use launch::{ChildStdio, Launch, Launched, launch};
 pub(crate) use memory::{
     create_memory, extent_at, map_memory, memory_size, release_pages, write_memory,
 };
 pub(crate) use named::{LONGEST_MEMORY_NAME, NamedMemory};
+pub(crate) use poll::{PollSet, poll_any};
 pub(crate) use process::{
     SIGINT, SIGKILL, SIGTERM, abandon_child, exit_status, is_running, kill_self, open_process,
     open_self, reap, signal_name, signal_process, status_parts, wait_ended,
@@ -31,7 +35,8 @@ pub(crate) use process::{
 pub(crate) use robust::{Acquired, MutexError, RobustMutex};
 pub(crate) use socket::{Packet, packet_pair, poll_readable, receive_packet, send_packet};
 pub(crate) use thread::{
-    adopt_fd, at_exit, dup_above, fd_number, fd_of_file, replace_stdout, set_thread_name, thread_id,
+    adopt_fd, at_exit, dup_above, fd_number, fd_of_file, replace_stdout, set_thread_name,
+    start_helper, thread_id,
 };
 
 use std::time::{Duration, Instant};

@@ -2,7 +2,9 @@
 
 use std::ffi::CString;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
 
 use rustix::io::FdFlags;
 
@@ -12,6 +14,37 @@ pub(crate) fn thread_id() -> u32 {
         .as_raw_nonzero()
         .get()
         .unsigned_abs()
+}
+
+/// `pthread_create()`—Starts a thread that no signal handler runs on, but for the signals of its own faults. It does not
+/// keep the process from ending.
+pub(crate) fn start_helper(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    const STACK: usize = 256 << 10;
+    const FAULTS: [i32; 5] = [
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGILL,
+        libc::SIGFPE,
+        libc::SIGTRAP,
+    ];
+    let mut blocked = MaybeUninit::uninit();
+    let mut before = MaybeUninit::uninit();
+    // A new thread has the mask of the one that makes it.
+    // SAFETY: the sets are written before they are read, and only this thread's mask is changed.
+    unsafe {
+        libc::sigfillset(blocked.as_mut_ptr());
+        for signal in FAULTS {
+            libc::sigdelset(blocked.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, blocked.as_ptr(), before.as_mut_ptr());
+    }
+    let started = std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK)
+        .spawn(run);
+    // SAFETY: the set was written above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
+    started.map(drop)
 }
 
 /// `prctl(PR_SET_NAME)`—Names this thread and, if that is another one, the process's first thread, which is the one that

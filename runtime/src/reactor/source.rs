@@ -1,0 +1,41 @@
+//! What objects offer to those who wait for several of them.
+
+use std::sync::atomic::AtomicU32;
+
+use crate::sys::BorrowedFd;
+
+/// Where an object can be seen to be ready.
+pub enum Source<'a> {
+    /// In shared memory.
+    Word(&'a dyn Word),
+    /// At the kernel: the descriptor is readable.
+    Descriptor(BorrowedFd<'a>),
+}
+
+/// An object that can be waited for with others.
+pub trait Sourced {
+    /// Where it can be seen to be ready.
+    fn source(&self) -> Source<'_>;
+}
+
+/// An object that is ready by what its shared memory says, and has a word which changes whenever it may have become so.
+pub trait Word {
+    /// What [`is_ready`](Self::is_ready) wants to know of the moment in which the waiting began. Only for objects that can
+    /// have been ready in between.
+    fn moment(&self) -> u32 {
+        0
+    }
+
+    /// Whether it is ready, or was since `moment`. It does not call the system.
+    fn is_ready(&self, moment: u32) -> bool;
+
+    /// Announces a sleeper: whoever makes the object ready from here on changes the word, which holds the value now,
+    /// and wakes all who sleep on it. What was done before must be looked for after this call.
+    fn announce(&self) -> (&AtomicU32, u32);
+}
+
+impl<W: Word> Sourced for W {
+    fn source(&self) -> Source<'_> {
+        Source::Word(self)
+    }
+}
