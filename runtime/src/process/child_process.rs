@@ -441,7 +441,7 @@ impl Waitable for ChildProcess {}
 
 impl Sourced for ChildProcess {
     fn source(&self) -> Source<'_> {
-        Source::Descriptor(self.as_fd())
+        Source::of_fd(self.as_fd())
     }
 }
 

@@ -232,7 +232,7 @@ impl Waitable for ParentProcess {}
 
 impl Sourced for ParentProcess {
     fn source(&self) -> Source<'_> {
-        Source::Descriptor(self.as_fd())
+        Source::of_fd(self.as_fd())
     }
 }
 

@@ -28,7 +28,8 @@ use std::sync::{Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 
 pub(crate) use descriptors::FdWatch;
-pub use source::{Source, Sourced, Word};
+pub(crate) use source::{Place, Word};
+pub use source::{Source, Sourced};
 pub(crate) use words::WordWatch;
 
 use crate::arena::arena;

@@ -5,11 +5,19 @@ use std::sync::atomic::AtomicU32;
 use crate::sys::BorrowedFd;
 
 /// Where an object can be seen to be ready.
-pub enum Source<'a> {
+pub struct Source<'a>(pub(crate) Place<'a>);
+
+pub(crate) enum Place<'a> {
     /// In shared memory.
     Word(&'a dyn Word),
     /// At the kernel: the descriptor is readable.
     Descriptor(BorrowedFd<'a>),
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn of_fd(fd: BorrowedFd<'a>) -> Self {
+        Self(Place::Descriptor(fd))
+    }
 }
 
 /// An object that can be waited for with others.
@@ -19,7 +27,7 @@ pub trait Sourced {
 }
 
 /// An object that is ready by what its shared memory says, and has a word which changes whenever it may have become so.
-pub trait Word {
+pub(crate) trait Word: Sync {
     /// What [`is_ready`](Self::is_ready) wants to know of the moment in which the waiting began. Only for objects that can
     /// have been ready in between.
     fn moment(&self) -> u32 {
@@ -36,6 +44,6 @@ pub trait Word {
 
 impl<W: Word> Sourced for W {
     fn source(&self) -> Source<'_> {
-        Source::Word(self)
+        Source(Place::Word(self))
     }
 }

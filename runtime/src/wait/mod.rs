@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use crate::channel::{Connection, Receiver};
 use crate::error::{Error, Result};
 use crate::queue::Queue;
-use crate::reactor::{self, FdWatch, Source, Sourced, Word, WordWatch};
+use crate::reactor::{self, FdWatch, Place, Source, Sourced, Word, WordWatch};
 use crate::sync::{Event, Patience, deadline_after};
 use crate::sys::{self, AsFd, BorrowedFd, OwnedFd};
 
@@ -54,25 +54,25 @@ impl Waitable for BorrowedFd<'_> {}
 
 impl<S, R> Sourced for Connection<S, R> {
     fn source(&self) -> Source<'_> {
-        Source::Descriptor(self.as_fd())
+        Source::of_fd(self.as_fd())
     }
 }
 
 impl<T> Sourced for Receiver<T> {
     fn source(&self) -> Source<'_> {
-        Source::Descriptor(self.as_fd())
+        Source::of_fd(self.as_fd())
     }
 }
 
 impl Sourced for OwnedFd {
     fn source(&self) -> Source<'_> {
-        Source::Descriptor(self.as_fd())
+        Source::of_fd(self.as_fd())
     }
 }
 
 impl Sourced for BorrowedFd<'_> {
     fn source(&self) -> Source<'_> {
-        Source::Descriptor(*self)
+        Source::of_fd(*self)
     }
 }
 
@@ -159,9 +159,9 @@ impl<'a> Objects<'a> {
             indices_of_fds: Vec::new(),
         };
         for (index, object) in objects.iter().enumerate() {
-            match object.source() {
-                Source::Word(word) => all.words.push((index, word, word.moment())),
-                Source::Descriptor(fd) => {
+            match object.source().0 {
+                Place::Word(word) => all.words.push((index, word, word.moment())),
+                Place::Descriptor(fd) => {
                     all.fds.push(fd);
                     all.indices_of_fds.push(index);
                 }
