@@ -17,6 +17,9 @@ use mp::{RecvError, TryGetError, TryPutError};
 use multiproc_tests::leaks::{apart, check};
 use multiproc_tests::processes::{eventually, is_readable};
 use multiproc_tests::watchdog::Watchdog;
+use rustix::fd::AsRawFd;
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Counts how often it wakes.
 #[derive(Default)]
@@ -364,5 +367,63 @@ fn futures_leave_nothing() {
         let before = threads();
         check(experiment);
         assert_eq!(threads(), before);
+    });
+}
+
+/// Makes it impossible to open anything, until it is dropped.
+struct NothingToOpen(Rlimit);
+
+impl NothingToOpen {
+    fn new() -> Self {
+        let before = getrlimit(Resource::Nofile);
+        let free = rustix::fs::open("/dev/null", OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let limit = Rlimit {
+            current: Some(free.as_raw_fd() as u64),
+            maximum: before.maximum,
+        };
+        setrlimit(Resource::Nofile, limit).unwrap();
+        Self(before)
+    }
+}
+
+impl Drop for NothingToOpen {
+    fn drop(&mut self) {
+        setrlimit(Resource::Nofile, self.0).unwrap();
+    }
+}
+
+#[mp::process_fn]
+fn wait_for(event: mp::Event) -> u32 {
+    event.wait().unwrap();
+    7
+}
+
+#[mp::test]
+fn a_system_that_refuses_to_watch_is_an_error_and_may_help_later() {
+    apart(|| {
+        let (event, (a, b)) = (mp::Event::new().unwrap(), mp::pipe::<u32, u32>().unwrap());
+        let process = mp::spawn!(wait_for, event.clone()).unwrap();
+        let limited = NothingToOpen::new();
+        let received = futures::executor::block_on(b.recv_async());
+        let Err(RecvError::Failed(text)) = received else {
+            panic!("{received:?}")
+        };
+        assert!(
+            text.contains("watch") && text.contains("open files"),
+            "{text}"
+        );
+        let error = mp::wait(&[&event, &b], None).unwrap_err().to_string();
+        assert!(
+            error.contains("watch") && error.contains("open files"),
+            "{error}"
+        );
+        // Awaiting a process blocks the thread then.
+        let awaiting = thread::spawn(|| futures::executor::block_on(process.into_future()));
+        event.set();
+        assert_eq!(awaiting.join().unwrap(), Ok(7));
+        drop(limited);
+        let (received, ()) =
+            futures::executor::block_on(join(b.recv_async(), async { a.send(8).unwrap() }));
+        assert_eq!(received, Ok(8));
     });
 }
