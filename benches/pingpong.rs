@@ -1,0 +1,194 @@
+//! There and back between two processes, each waiting for the other.
+//!
+//! `cargo run --release -p multiproc-benches --bin pingpong [FILTER …]`
+
+use std::time::{Duration, Instant};
+
+use benches::machine::{Area, Waiting, Word};
+use benches::rivals::{iceoryx, ipc, python};
+use benches::{Bench, Cores, Result, child, expect, repeat, time};
+
+/// So long nothing comes before a message to a sleeper: whoever polls for less is asleep then.
+const ASLEEP: Duration = Duration::from_micros(500);
+
+#[mp::main]
+fn main() -> Result {
+    let bench = Bench::new("pingpong");
+    messages(&bench)?;
+    to_a_sleeper(&bench)?;
+    events(&bench)
+}
+
+fn messages(bench: &Bench) -> Result {
+    for (cores, target) in [(Cores::Free, 1500), (Cores::Same, 6000)] {
+        let mut row = bench
+            .row("ping-pong of 8 B", cores)
+            .with("two mp::Queue", |count| queues(count, Duration::ZERO))
+            .with("mp::pipe", pipe)
+            .with_rival("ipc-channel", ipc::ping_pong())
+            .with_rival("iceoryx2, polling", iceoryx::ping_pong())
+            .with("bare word, sched_yield", |count| {
+                word(count, Waiting::Yield, Duration::ZERO)
+            })
+            .with("bare word, futex", |count| {
+                word(count, Waiting::Futex, Duration::ZERO)
+            });
+        if cores == Cores::Free {
+            // On one core each would spin until its time is up.
+            row = row.with("bare word, spinning", |count| {
+                word(count, Waiting::Spin, Duration::ZERO)
+            });
+        }
+        row.with_rival("Python Pipe", python("ping_pong_pipe"))
+            .with_rival("Python Queue", python("ping_pong_queue"))
+            .at_most(Duration::from_nanos(target))
+            .run()?;
+    }
+    Ok(())
+}
+
+fn to_a_sleeper(bench: &Bench) -> Result {
+    bench
+        .row("ping-pong of 8 B with a sleeper", Cores::Free)
+        .with("two mp::Queue", |count| queues(count, ASLEEP))
+        .with("bare word, futex", |count| {
+            word(count, Waiting::Futex, ASLEEP)
+        })
+        .at_most_times(1.1, "bare word, futex")
+        .run()
+}
+
+fn events(bench: &Bench) -> Result {
+    for (cores, target) in [(Cores::Free, 1500), (Cores::Same, 6000)] {
+        bench
+            .row("ping-pong of events", cores)
+            .with("two mp::Event", event)
+            .with_rival("iceoryx2 events", iceoryx::events())
+            .with("bare word, sched_yield", |count| {
+                word(count, Waiting::Yield, Duration::ZERO)
+            })
+            .with("bare word, futex", |count| {
+                word(count, Waiting::Futex, Duration::ZERO)
+            })
+            .with_rival("Python Event", python("ping_pong_event"))
+            .at_most(Duration::from_nanos(target))
+            .run()?;
+    }
+    Ok(())
+}
+
+/// Adds up `count` round trips, each after a pause that does not count.
+fn round_trips(
+    count: u64,
+    pause: Duration,
+    mut once: impl FnMut(u64) -> Result,
+) -> Result<Duration> {
+    if pause.is_zero() {
+        return time(|| (0..count).try_for_each(once));
+    }
+    let mut elapsed = Duration::ZERO;
+    for n in 0..count {
+        std::thread::sleep(pause);
+        let begin = Instant::now();
+        once(n)?;
+        elapsed += begin.elapsed();
+    }
+    Ok(elapsed)
+}
+
+#[mp::process_fn]
+fn echo_queue(questions: mp::Queue<u64>, answers: mp::Queue<u64>) -> Result {
+    for question in &questions {
+        answers.put(question)?;
+    }
+    Ok(())
+}
+
+fn queues(count: u64, pause: Duration) -> Result<Duration> {
+    let (questions, answers) = (mp::Queue::new()?, mp::Queue::new()?);
+    let echo = child::<echo_queue>((questions.clone(), answers.clone()))?;
+    questions.put(7)?;
+    expect(answers.get()?, 7)?;
+    let elapsed = round_trips(count, pause, |n| {
+        questions.put(n)?;
+        expect(answers.get()?, n)
+    })?;
+    questions.shutdown()?;
+    echo.join()??;
+    Ok(elapsed)
+}
+
+#[mp::process_fn]
+fn echo_pipe(pipe: mp::Connection<u64, u64>) -> Result {
+    while let Ok(question) = pipe.recv() {
+        pipe.send(question)?;
+    }
+    Ok(())
+}
+
+fn pipe(count: u64) -> Result<Duration> {
+    let (ours, theirs) = mp::pipe::<u64, u64>()?;
+    let echo = child::<echo_pipe>(theirs)?;
+    ours.send(7)?;
+    expect(ours.recv()?, 7)?;
+    let elapsed = round_trips(count, Duration::ZERO, |n| {
+        ours.send(n)?;
+        expect(ours.recv()?, n)
+    })?;
+    drop(ours);
+    echo.join()??;
+    Ok(elapsed)
+}
+
+#[mp::process_fn]
+fn echo_event(there: mp::Event, back: mp::Event, count: u64) -> Result {
+    for _ in 0..count {
+        there.wait()?;
+        there.clear();
+        back.set();
+    }
+    Ok(())
+}
+
+fn event(count: u64) -> Result<Duration> {
+    let (there, back) = (mp::Event::new()?, mp::Event::new()?);
+    let echo = child::<echo_event>((there.clone(), back.clone(), count + 1))?;
+    let once = || {
+        there.set();
+        back.wait()?;
+        back.clear();
+        Ok(())
+    };
+    once()?;
+    let elapsed = repeat(count, once)?;
+    echo.join()??;
+    Ok(elapsed)
+}
+
+/// The word is odd when the other process is to answer, and even when it has.
+#[mp::process_fn]
+fn echo_word(path: String, waiting: Waiting, count: u32) -> Result {
+    let area = Area::open(&path)?;
+    let word: &Word = area.first();
+    for n in 0..count {
+        word.wait_for(2 * n + 1, waiting);
+        word.set(2 * n + 2, waiting);
+    }
+    Ok(())
+}
+
+fn word(count: u64, waiting: Waiting, pause: Duration) -> Result<Duration> {
+    let area = Area::new(size_of::<Word>())?;
+    let path = area.path().to_owned();
+    let echo = child::<echo_word>((path, waiting, count as u32 + 1))?;
+    let word: &Word = area.first();
+    let once = |n: u64| {
+        word.set(2 * n as u32 + 1, waiting);
+        word.wait_for(2 * n as u32 + 2, waiting);
+        Ok(())
+    };
+    once(0)?;
+    let elapsed = round_trips(count, pause, |n| once(n + 1))?;
+    echo.join()??;
+    Ok(elapsed)
+}

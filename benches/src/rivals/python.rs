@@ -1,0 +1,69 @@
+//! Python's `multiprocessing`, as it is on this machine.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::{Result, Rival};
+
+const SCRIPT: &str = include_str!("../../rivals.py");
+
+/// One function of `rivals.py`. The interpreter starts at the first round, where the row has pinned its processes, and stays.
+pub fn python(function: &'static str) -> Rival<'static> {
+    if version().is_none() {
+        return Err("there is no python3 here");
+    }
+    let mut interpreter = None;
+    Ok(Box::new(move |count| {
+        let interpreter = match &mut interpreter {
+            Some(interpreter) => interpreter,
+            none => none.insert(Interpreter::start(function)?),
+        };
+        interpreter.run(count)
+    }))
+}
+
+/// Tells which Python there is, such as `Python 3.11.7`.
+pub fn version() -> Option<&'static str> {
+    static VERSION: OnceLock<Option<String>> = OnceLock::new();
+    let version = VERSION.get_or_init(|| {
+        let output = Command::new("python3").arg("--version").output().ok()?;
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    });
+    version.as_deref()
+}
+
+struct Interpreter(Child);
+
+impl Interpreter {
+    fn start(function: &str) -> Result<Self> {
+        let child = Command::new("python3")
+            .args(["-c", SCRIPT, function])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        Ok(Self(child))
+    }
+
+    fn run(&mut self, count: u64) -> Result<Duration> {
+        let (Some(orders), Some(answers)) = (&mut self.0.stdin, &mut self.0.stdout) else {
+            return Err(mp::RemoteError::msg("its pipes are closed"));
+        };
+        writeln!(orders, "{count}")?;
+        let mut answer = String::new();
+        BufReader::new(answers).read_line(&mut answer)?;
+        Ok(Duration::try_from_secs_f64(answer.trim().parse()?)?)
+    }
+}
+
+impl Drop for Interpreter {
+    /// The script ends at the end of its input.
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,114 @@
+use std::thread;
+use std::time::Duration;
+
+use crate::machine::{Area, Ends, Ring, RobustMutex, Waiting, Word};
+use crate::{Cores, Rival, expect, sum};
+
+#[test]
+fn sum_adds_also_what_does_not_fill_a_row() {
+    let numbers: Vec<f64> = (0..1000).map(f64::from).collect();
+    for length in [0, 1, 15, 16, 17, 1000] {
+        let plain: f64 = numbers[..length].iter().sum();
+        assert_eq!(sum(&numbers[..length]), plain);
+    }
+}
+
+#[test]
+fn expect_fails_on_what_is_wrong() {
+    assert!(expect(1, 1).is_ok());
+    assert!(expect(1, 2).unwrap_err().to_string().contains('2'));
+}
+
+#[test]
+fn an_area_is_the_same_memory_wherever_it_is_opened() {
+    for area in [Area::new(4096), Area::populated(4096)] {
+        let area = area.unwrap();
+        let other = Area::open(area.path()).unwrap();
+        // SAFETY: one after the other, in one thread.
+        unsafe {
+            area.numbers_mut()[511] = 7.0;
+            assert_eq!(other.numbers()[511], 7.0);
+        }
+    }
+}
+
+#[test]
+fn a_ring_hands_on_all_messages_in_order_around_its_end() {
+    for ends in [Ends::Bare, Ends::Locked] {
+        let ring = Ring::new(ends, 4, 8).unwrap();
+        let sender = Ring::open(ring.path(), ends, 4, 8).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || (0..10_000_u64).for_each(|n| sender.send(&n.to_le_bytes())));
+            for n in 0..10_000 {
+                let mut message = [0; 8];
+                ring.receive(&mut message);
+                assert_eq!(u64::from_le_bytes(message), n);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_robust_mutex_excludes() {
+    let area = Area::new(size_of::<RobustMutex>()).unwrap();
+    let mutex: &RobustMutex = area.first();
+    // SAFETY: the area is new, and shared.
+    unsafe { mutex.init() }.unwrap();
+    let number = std::cell::Cell::new(0);
+    let shared = Shared(&number);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..10_000 {
+                    mutex.with(|| shared.increment());
+                }
+            });
+        }
+    });
+    assert_eq!(number.get(), 20_000);
+}
+
+struct Shared<'a>(&'a std::cell::Cell<u32>);
+
+// SAFETY: it is used under the mutex.
+unsafe impl Sync for Shared<'_> {}
+
+impl Shared<'_> {
+    fn increment(&self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[test]
+fn a_word_is_waited_for_in_each_way() {
+    for waiting in [Waiting::Spin, Waiting::Yield, Waiting::Futex] {
+        let area = Area::new(size_of::<Word>()).unwrap();
+        let word: &Word = area.first();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                word.wait_for(1, waiting);
+                word.set(2, waiting);
+            });
+            word.set(1, waiting);
+            word.wait_for(2, waiting);
+        });
+    }
+}
+
+#[test]
+fn a_pinned_thread_has_one_core_until_the_guard_is_dropped() {
+    let count = || thread::available_parallelism().unwrap().get();
+    let before = count();
+    let pinned = Cores::Same.pin().unwrap();
+    assert_eq!(count(), 1);
+    drop(pinned);
+    assert_eq!(count(), before);
+}
+
+#[test]
+fn python_answers_if_it_is_here() {
+    let rival: Rival = crate::rivals::python("lock");
+    if let Ok(mut work) = rival {
+        assert!(work(10).unwrap() > Duration::ZERO);
+    }
+}
