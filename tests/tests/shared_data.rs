@@ -181,9 +181,13 @@ fn resident() -> usize {
 }
 
 #[mp::test]
-fn zeroes_in_fresh_memory_are_not_touched() {
+fn fresh_memory_is_not_touched_page_by_page() {
     alone(|| {
         let before = resident();
+        let items = vec![7_u64; 4 * MEGABYTE];
+        let _copy = Shared::from_slice(&items).expect("sharing");
+        let _made = Shared::from_fn(4 * MEGABYTE, |i| i).expect("sharing");
+        assert!(resident() < before + MEGABYTE);
         let zeroes = Array::<u64>::zeroed(8 * MEGABYTE).expect("making an array");
         assert!(resident() < before + MEGABYTE);
         zeroes.lock().expect("it is free").fill(1);

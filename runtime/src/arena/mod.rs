@@ -60,6 +60,7 @@ use std::sync::{Mutex, OnceLock, Weak};
 
 pub(crate) use child_record::ChildRecord;
 pub(crate) use debt::Debts;
+pub(crate) use fill::CHUNK;
 pub(crate) use handle::{Body, Handle};
 pub(crate) use journal::Tx;
 pub(crate) use list::Links;

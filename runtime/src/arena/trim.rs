@@ -14,7 +14,7 @@ use crate::sys;
 /// How many dirty bytes large free blocks may keep in all.
 const RETAIN: u64 = 128 << 20;
 /// At least as large as the system's pages.
-const PAGE: u64 = 1 << 16;
+pub(super) const PAGE: u64 = 1 << 16;
 
 impl Arena {
     /// Gives pages back to the system while free blocks keep too many.

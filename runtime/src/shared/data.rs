@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Shareable, size_with_items};
-use crate::arena::{Arena, Body, Handle, Kind, arena};
+use crate::arena::{Arena, Body, CHUNK, Handle, Kind, arena};
 use crate::error::Result;
 
 /// Data in shared memory that is written once, where it lies, and read everywhere without a copy: a table, an image, a
@@ -82,6 +82,17 @@ impl<T: Shareable> Shared<T> {
     /// # Ok::<(), mp::Error>(())
     /// ```
     ///
+    /// ```compile_fail,E0080
+    /// use mp::bytemuck::{Pod, Zeroable};
+    ///
+    /// #[derive(Clone, Copy, Pod, Zeroable)]
+    /// #[bytemuck(crate = "mp::bytemuck")]
+    /// #[repr(C, align(128))]
+    /// struct Wide([u8; 128]);
+    ///
+    /// mp::Shared::new(Wide([0; 128]));
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) when the shared memory is full, and
@@ -124,7 +135,7 @@ impl<T: Shareable> Shared<[T]> {
         }
     }
 
-    /// Shares `length` items, which `item` makes in place from their indices.
+    /// Shares `length` items, which `item` makes from their indices.
     ///
     /// When `item` panics, the memory is given back.
     ///
@@ -141,17 +152,22 @@ impl<T: Shareable> Shared<[T]> {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) when the shared memory is full, and
     /// [`Error::Os`](crate::Error::Os) when it cannot be made.
     pub fn from_fn(length: usize, mut item: impl FnMut(usize) -> T) -> Result<Self> {
-        // SAFETY: the closure writes as many items as there are.
+        // By way of a buffer, because the arena fills large parts faster than single items.
+        let at_once = (CHUNK / size_of::<T>().max(1)).max(1);
+        // SAFETY: the closure writes as many items as there are, in their new block.
         unsafe {
-            Self::create(length, |_, place: *mut T| {
-                for index in 0..length {
-                    place.add(index).write(item(index));
+            Self::create(length, |arena, place: *mut T| {
+                let mut buffer = Vec::with_capacity(at_once.min(length));
+                for start in (0..length).step_by(at_once) {
+                    buffer.clear();
+                    buffer.extend((start..length).take(at_once).map(&mut item));
+                    arena.fill(place.add(start).cast(), bytemuck::cast_slice(&buffer));
                 }
             })
         }
     }
 
-    /// Shares the items of an iterator that knows how many there are, and writes them in place.
+    /// Shares the items of an iterator that knows how many there are.
     ///
     /// When the iterator panics, the memory is given back.
     ///

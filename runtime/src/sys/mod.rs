@@ -6,7 +6,7 @@
 //!
 //! | what | names | contract |
 //! |---|---|---|
-//! | shared memory | [`create_memory`], [`memory_size`], [`map_memory`], [`extent_at`], [`write_memory`], [`release_pages`] | anonymous, zeroed, lives as long as a descriptor or mapping; its size cannot change |
+//! | shared memory | [`create_memory`], [`memory_size`], [`map_memory`], [`next_data`], [`write_memory`], [`release_pages`] | anonymous, zeroed, lives as long as a descriptor or mapping; its size cannot change |
 //! | named memory | [`NamedMemory`], [`LONGEST_MEMORY_NAME`] | shared with programs that know its name; appears whole, with all its pages; only `unlink` removes the name |
 //! | waiting on a word | [`futex_wait`], [`futex_wake`], [`yield_now`], [`futex_wait_any`] | works between processes that map the word anywhere |
 //! | mutex | [`RobustMutex`] | shared by processes; the death of its owner is told to the next |
@@ -35,9 +35,9 @@ pub(crate) use imp::pretend_no_waitv;
 pub(crate) use imp::{
     Acquired, AsFd, BorrowedFd, ChildStdio, LONGEST_MEMORY_NAME, Launch, Launched, MOST_WORDS,
     MutexError, NamedMemory, OwnedFd, Packet, PollSet, RobustMutex, SIGINT, SIGKILL, SIGTERM,
-    abandon_child, adopt_fd, at_exit, create_memory, dup_above, exit_status, extent_at, fd_number,
-    fd_of_file, futex_wait, futex_wait_any, futex_wake, is_running, kill_self, launch, map_memory,
-    memory_size, open_process, open_self, packet_pair, poll_any, poll_readable, reap,
-    receive_packet, release_pages, replace_stdout, send_packet, set_thread_name, signal_name,
-    signal_process, start_helper, status_parts, thread_id, wait_ended, write_memory, yield_now,
+    abandon_child, adopt_fd, at_exit, create_memory, dup_above, exit_status, fd_number, fd_of_file,
+    futex_wait, futex_wait_any, futex_wake, is_running, kill_self, launch, map_memory, memory_size,
+    next_data, open_process, open_self, packet_pair, poll_any, poll_readable, reap, receive_packet,
+    release_pages, replace_stdout, send_packet, set_thread_name, signal_name, signal_process,
+    start_helper, status_parts, thread_id, wait_ended, write_memory, yield_now,
 };

@@ -82,7 +82,7 @@ pub(crate) fn map_memory(fd: BorrowedFd<'_>, _size: usize) -> io::Result<NonNull
     match fd.0 {}
 }
 
-pub(crate) fn extent_at(fd: BorrowedFd<'_>, _offset: u64) -> io::Result<(u64, bool)> {
+pub(crate) fn next_data(fd: BorrowedFd<'_>, _offset: u64) -> io::Result<u64> {
     match fd.0 {}
 }
 

@@ -65,16 +65,15 @@ pub(crate) fn map_memory(fd: BorrowedFd<'_>, size: usize) -> io::Result<NonNull<
     NonNull::new(base.cast()).ok_or_else(|| io::Error::other("the memory was mapped at address 0"))
 }
 
-/// `lseek(SEEK_DATA)`—Where the part of the memory that `offset` is in ends, and whether it is a hole: it has no pages, and
-/// reads as zero.
+/// `lseek(SEEK_DATA)`—Where the first page at or after `offset` is that the memory has. What is before it reads as zero.
 ///
 /// # References
 ///  - [Linux](https://man7.org/linux/man-pages/man2/lseek.2.html)
-pub(crate) fn extent_at(fd: BorrowedFd<'_>, offset: u64) -> io::Result<(u64, bool)> {
+pub(crate) fn next_data(fd: BorrowedFd<'_>, offset: u64) -> io::Result<u64> {
     match rustix::fs::seek(fd, SeekFrom::Data(offset)) {
-        Ok(data) if data == offset => Ok((rustix::fs::seek(fd, SeekFrom::Hole(offset))?, false)),
-        Ok(data) => Ok((data, true)),
-        Err(rustix::io::Errno::NXIO) => Ok((u64::MAX, true)),
+        Ok(data) => Ok(data),
+        // There is none.
+        Err(rustix::io::Errno::NXIO) => Ok(u64::MAX),
         Err(error) => Err(error.into()),
     }
 }

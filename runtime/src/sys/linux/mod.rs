@@ -24,7 +24,7 @@ pub(crate) use futex::pretend_no_waitv;
 pub(crate) use futex::{MOST_WORDS, futex_wait, futex_wait_any, futex_wake, yield_now};
 pub(crate) use launch::{ChildStdio, Launch, Launched, launch};
 pub(crate) use memory::{
-    create_memory, extent_at, map_memory, memory_size, release_pages, write_memory,
+    create_memory, map_memory, memory_size, next_data, release_pages, write_memory,
 };
 pub(crate) use named::{LONGEST_MEMORY_NAME, NamedMemory};
 pub(crate) use poll::{PollSet, poll_any};
