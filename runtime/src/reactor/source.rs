@@ -27,6 +27,9 @@ pub trait Sourced {
 }
 
 /// An object that is ready by what its shared memory says, and has a word which changes whenever it may have become so.
+///
+/// Whoever implements it becomes [`Waitable`](crate::Waitable) by one line in that trait's file, and waits without blocking
+/// its thread by [`until`](super::until).
 pub(crate) trait Word: Sync {
     /// What [`is_ready`](Self::is_ready) wants to know of the moment in which the waiting began. Only for objects that can
     /// have been ready in between.

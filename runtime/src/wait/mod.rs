@@ -92,9 +92,11 @@ impl Sourced for BorrowedFd<'_> {
 /// # Cost
 ///
 /// Words of shared memory (queues and events) are looked at without a system call. For objects of both kinds together, and
-/// for more than 127 queues and events, a thread of this library watches some of them; it is started by the first
-/// such call, and stays asleep afterwards. On a kernel without `futex_waitv` (before Linux 5.16, or where it is forbidden),
-/// waiting for queues and events is looking at them again and again, after 50 µs first and every 5 ms later.
+/// for more than 127 queues and events, a thread of this library watches some of them; it is started by the first such
+/// call, and stays, asleep, so that this process has more than one thread from then on.
+///
+/// On a kernel without `futex_waitv` (before Linux 5.16, or where it is forbidden), waiting for queues and events is looking
+/// at them again and again, after 50 µs first and every 5 ms later.
 ///
 /// # Examples
 ///
