@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU32;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Queue;
+use super::{JoinableQueue, Queue};
 use crate::error::{TryGetError, TryPutError};
 use crate::reactor::{Word, until};
 
@@ -94,5 +94,15 @@ impl<T> Word for Queue<T> {
 
     fn announce(&self) -> (&AtomicU32, u32) {
         self.0.body().messages().announced_word()
+    }
+}
+
+impl<T> Word for JoinableQueue<T> {
+    fn is_ready(&self, moment: u32) -> bool {
+        (**self).is_ready(moment)
+    }
+
+    fn announce(&self) -> (&AtomicU32, u32) {
+        (**self).announce()
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | word | meaning | who may change it | its owner died here |
 //! |---|---|---|---|
-//! | the tail's count | how many items were put | see [`ends`](super::ends) | – |
+//! | the tail's count | how many items were put | see [`body`](super::body) | – |
 //! | the head's count | how many were taken | the same | – |
 //! | `done` | how many tasks are done, or were lost | transactions | undone with its transaction |
 //! | the hold's debt | how many tasks this process has taken and not done | with `head` or `done`, in one transaction | added to `done` and `lost`, as far as nobody else has done them, by who buries it or joins |

@@ -1,6 +1,7 @@
 //! Queues.
 //!
-//! [`ring`] is the memory of a queue, [`ends`] what is done with it, and this is the public face; [`joinable`] adds tasks.
+//! [`body`] is what a queue is, [`ring`] the memory of its messages, [`ends`] what is done with them, and this is the public
+//! face; [`joinable`] adds tasks, and [`async_forms`] waiting without a thread.
 //!
 //! # Safety
 //!
@@ -10,6 +11,7 @@
 #![allow(unsafe_code)]
 
 mod async_forms;
+mod body;
 mod ends;
 mod joinable;
 mod ring;
@@ -22,7 +24,8 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use self::ends::{Inbound, Outbound, QueueBody, Refused};
+use self::body::QueueBody;
+use self::ends::{Inbound, Outbound, Refused};
 pub use self::joinable::JoinableQueue;
 use self::ring::INLINE;
 use crate::arena::{Handle, Parcel};

@@ -21,6 +21,7 @@ mod lock;
 mod raw;
 mod rlock;
 mod semaphore;
+mod semaphore_async;
 mod signal;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@
 //! | `signal` | who waits | see [`Signal`] | who waits looks by itself once in a second |
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use crate::error::{AcquireError, ReleaseError, Result};
 const PATIENT: Duration = Duration::from_millis(500);
 
 #[repr(C)]
-struct SemaphoreBody {
+pub(super) struct SemaphoreBody {
     value: AtomicU64,
     bound: u64,
     signal: Signal,
@@ -104,8 +104,8 @@ pub struct Semaphore(Handle<SemaphoreBody, Unbounded>);
 pub struct BoundedSemaphore(Handle<SemaphoreBody, Bounded>);
 
 /// Tells a handle of the one from that of the other.
-enum Unbounded {}
-enum Bounded {}
+pub(super) enum Unbounded {}
+pub(super) enum Bounded {}
 
 /// A permit of a [`Semaphore`] or [`BoundedSemaphore`], which is given back when this is dropped.
 ///
@@ -185,7 +185,7 @@ impl SemaphoreBody {
 }
 
 /// What both do.
-trait Permits {
+pub(super) trait Permits {
     type Types;
 
     fn handle(&self) -> &Handle<SemaphoreBody, Self::Types>;
@@ -237,6 +237,11 @@ trait Permits {
                 return self.try_take();
             }
         }
+    }
+
+    /// The word that changes when there is a permit, and what it holds until then.
+    fn announced_word(&self) -> (&AtomicU32, u32) {
+        self.handle().body().signal.announced_word()
     }
 
     /// Takes back the permits of dead processes.

@@ -2,7 +2,7 @@
 //!
 //! | the objects are | the calling thread sleeps |
 //! |---|---|
-//! | words of shared memory (queues, events), at most 127 | on all words at once: `futex_waitv` |
+//! | words of shared memory (queues, events, semaphores), at most 127 | on all words at once: `futex_waitv` |
 //! | descriptors (connections, processes) | on all descriptors at once: `poll` |
 //! | both, or more words | on 127 words and a flag, which the [reactor](crate::reactor) raises for all others |
 
@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 
 use crate::channel::{Connection, Receiver};
 use crate::error::{Error, Result};
-use crate::queue::Queue;
+use crate::queue::{JoinableQueue, Queue};
 use crate::reactor::{self, FdWatch, Place, Source, Sourced, Word, WordWatch};
-use crate::sync::{Event, Patience, deadline_after};
+use crate::sync::{BoundedSemaphore, Event, Patience, Semaphore, deadline_after};
 use crate::sys::{self, AsFd, BorrowedFd, OwnedFd};
 
 /// What [`wait`] can wait for.
@@ -28,7 +28,8 @@ use crate::sys::{self, AsFd, BorrowedFd, OwnedFd};
 /// |---|---|
 /// | [`Connection`], [`Receiver`] | a message or the end is there |
 /// | [`Process`](crate::Process), [`ChildProcess`](crate::ChildProcess), [`ParentProcess`](crate::ParentProcess) | the process has ended, whether it was joined or not |
-/// | [`Queue`] | an item is there, or it is shut down |
+/// | [`Queue`], [`JoinableQueue`] | an item is there, or it is shut down |
+/// | [`Semaphore`], [`BoundedSemaphore`] | there is a permit to take |
 /// | [`Event`] | it is set, or was set since the call began |
 /// | a descriptor: `OwnedFd`, or `BorrowedFd` of a socket, a pipe, a timer | it is readable, or its peer gone |
 ///
@@ -46,7 +47,10 @@ use crate::sys::{self, AsFd, BorrowedFd, OwnedFd};
 pub trait Waitable: Sourced + Send + Sync {}
 
 impl Waitable for Event {}
+impl Waitable for Semaphore {}
+impl Waitable for BoundedSemaphore {}
 impl<T> Waitable for Queue<T> {}
+impl<T> Waitable for JoinableQueue<T> {}
 impl<S, R> Waitable for Connection<S, R> {}
 impl<T> Waitable for Receiver<T> {}
 impl Waitable for OwnedFd {}
