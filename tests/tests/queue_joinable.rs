@@ -163,6 +163,32 @@ fn a_joinable_queue_may_be_used_as_a_queue_and_counts_on() {
 }
 
 #[mp::process_fn]
+fn take_one_and_drop(tasks: Tasks, dropped: mp::Event, stop: mp::Event) {
+    tasks.get().expect("getting");
+    drop(tasks);
+    dropped.set();
+    stop.wait().expect("it is told");
+}
+
+#[mp::test]
+fn a_process_that_drops_the_queue_gives_its_tasks_up() {
+    alone(|| {
+        let tasks = tasks();
+        tasks.put(task(1)).expect("putting");
+        let [dropped, stop] = [(); 2].map(|()| mp::Event::new().expect("making an event"));
+        let process = mp::spawn!(take_one_and_drop, tasks.clone(), dropped, stop.clone());
+        tasks.join();
+        assert_eq!(tasks.lost(), 1);
+        stop.set();
+        process.expect("spawning").join().expect("it returns");
+
+        tasks.put(task(2)).expect("putting");
+        tasks.get().expect("getting");
+        // The memory of the queue is not kept by the task.
+    });
+}
+
+#[mp::process_fn]
 fn work_until_killed(tasks: Tasks) {
     loop {
         let _task = tasks.get().expect("getting");

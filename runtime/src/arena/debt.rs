@@ -3,7 +3,7 @@
 //! | `debt` of a hold | meaning | who may change it | its owner died here |
 //! |---|---|---|---|
 //! | 0 | the process owes nothing | its threads, in a transaction with what they take | – |
-//! | n > 0 | it owes n; the hold stays for as long as the process lives | its threads, in a transaction with what they take or give back | given back by [`Debts`], in the transaction that sets it to 0 |
+//! | n > 0 | it owes n; the hold stays for as long as the process has handles or, for some kinds, lives | its threads, in a transaction with what they take or give back | given back by [`Debts`], in the transaction that sets it to 0 |
 //!
 //! Whoever buries a process gives back what it owed, and so does who [needs](Arena::collect_debts) it before that: a dead
 //! process may lie unburied for as long as its parent has other things to do.
@@ -18,6 +18,8 @@ use crate::sys;
 /// What becomes of the debts of the dead to objects of a kind.
 pub(crate) struct Debts {
     pub(crate) kind: Kind,
+    /// Whether a process that has no handle any more may owe. If not, what it owes is given back with its last handle.
+    pub(crate) outlive_handles: bool,
     /// Gives back what a dead process owed to an object, more than 0, in the transaction that remits the debt. Those who
     /// wait for it are woken afterwards.
     pub(crate) give_back: fn(&mut Tx<'_>, body: Offset, debt: u64),
@@ -55,7 +57,31 @@ impl Arena {
         true
     }
 
-    /// Gives back what is owed by a hold of a dead process.
+    /// Deals with the debt of a hold that the process gives up, and tells whether it may.
+    pub(super) fn settle_debt(&'static self, hold: Offset) -> bool {
+        if self.debt_of(hold).load(Ordering::Relaxed) == 0 {
+            return true;
+        }
+        let object = self.object_of_hold(hold);
+        if self
+            .debts(object)
+            .is_some_and(|debts| debts.outlive_handles)
+        {
+            return false;
+        }
+        self.remit(hold);
+        self.knock(object);
+        true
+    }
+
+    fn debts(&self, object: Offset) -> Option<&'static Debts> {
+        let kind = self.kind_of(object);
+        inventory::iter::<Debts>
+            .into_iter()
+            .find(|debts| debts.kind as u64 == kind)
+    }
+
+    /// Gives back what is owed by a hold, whose process has died or will not owe any more.
     pub(super) fn remit(&self, hold: Offset) {
         let mut tx = self.begin();
         tx.remit(hold);
@@ -76,11 +102,7 @@ impl Tx<'_> {
             return;
         }
         let object = self.arena.object_of_hold(hold);
-        let kind = self.arena.kind_of(object);
-        if let Some(debts) = inventory::iter::<Debts>
-            .into_iter()
-            .find(|debts| debts.kind as u64 == kind)
-        {
+        if let Some(debts) = self.arena.debts(object) {
             (debts.give_back)(self, object.plus(HEADER), debt);
         }
         self.set(word, 0);

@@ -227,9 +227,7 @@ impl Drop for Held {
             held.remove(&self.object);
         }
         drop(held);
-        // A debt that nobody can settle any more, because who owes was forgotten, waits for the end of the process.
-        let owes = self.arena.debt_of(self.hold).load(Ordering::Relaxed) > 0;
-        if owes || (self.is_pinned)(self.arena, self.object) {
+        if (self.is_pinned)(self.arena, self.object) || !self.arena.settle_debt(self.hold) {
             return;
         }
         let mut tx = self.arena.begin();

@@ -11,7 +11,8 @@ use crate::sync::Patience;
 use crate::sys::{Acquired, MutexError, RobustMutex};
 
 inventory::submit! { Care { kind: Kind::Queue, knock, destroy: Some(destroy) } }
-inventory::submit! { Debts { kind: Kind::Queue, give_back } }
+// Nobody can say that a task is done without a handle.
+inventory::submit! { Debts { kind: Kind::Queue, outlive_handles: false, give_back } }
 
 /// Catches up with somebody who died at an end, and wakes those whom it may have been about to wake.
 fn knock(arena: &'static Arena, body: Offset) {

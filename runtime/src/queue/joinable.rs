@@ -5,7 +5,7 @@
 //! | the tail's count | how many items were put | see [`body`](super::body) | – |
 //! | the head's count | how many were taken | the same | – |
 //! | `done` | how many tasks are done, or were lost | transactions | undone with its transaction |
-//! | the hold's debt | how many tasks this process has taken and not done | with `head` or `done`, in one transaction | added to `done` and `lost`, as far as nobody else has done them, by who buries it or joins |
+//! | the hold's debt | how many tasks this process has taken and not done | with `head` or `done`, in one transaction | added to `done` and `lost`, as far as nobody else has done them, by who buries it or joins; the same when the last handle is dropped |
 
 use std::fmt;
 use std::ops::Deref;
@@ -26,8 +26,8 @@ const SLICE: Duration = Duration::from_millis(500);
 /// Each item that is taken is a task, until [`task_done`](Self::task_done) is called for it. [`join`](Self::join) waits
 /// until there is none, neither in the queue nor in the hands of a process.
 ///
-/// A process that dies cannot say that it has done its tasks. They are counted as [`lost`](Self::lost), and nobody waits
-/// for them.
+/// A process that ends, however it ends, or drops its last handle of the queue, cannot say any more that it has done its
+/// tasks. Those that nobody else has done by then are counted as [`lost`](Self::lost), and nobody waits for them.
 ///
 /// It has all methods of a [`Queue`], to which it dereferences; what is taken through such a reference is a task, too.
 ///
@@ -190,7 +190,8 @@ impl<T> JoinableQueue<T> {
         self.0.0.body().unfinished() as usize
     }
 
-    /// Returns how many tasks were lost, so far as is known: their processes died, and did not say that they were done.
+    /// Returns how many tasks were lost, so far as is known: their processes died, or gave the queue up, and did not say that
+    /// they were done.
     ///
     /// # Examples
     ///

@@ -33,7 +33,8 @@ unsafe impl Body for SemaphoreBody {
 }
 
 inventory::submit! { Care { kind: Kind::Semaphore, knock, destroy: None } }
-inventory::submit! { Debts { kind: Kind::Semaphore, give_back } }
+// A permit that was forgotten is kept until its process ends.
+inventory::submit! { Debts { kind: Kind::Semaphore, outlive_handles: true, give_back } }
 
 /// Wakes those whom somebody who died may have been about to wake.
 fn knock(arena: &'static Arena, body: Offset) {
