@@ -188,6 +188,10 @@ impl<T: Shareable> Shared<[T]> {
     /// # Panics
     ///
     /// When the iterator has fewer items than it said. It is not asked for more.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the trait's cannot fail, and takes any iterator"
+    )]
     pub fn from_iter<I>(items: I) -> Result<Self>
     where
         I: IntoIterator<Item = T>,
