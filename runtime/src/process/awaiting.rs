@@ -82,7 +82,6 @@ impl<R: DeserializeOwned> Future for Joining<R> {
             .take()
             .expect("a future is not polled after it has given its value");
         let child = &process.child.0;
-        this.watch = None;
         if !child.wait_until(Some(Instant::now())).unwrap_or(true) {
             // An end since then is found at once.
             match FdWatch::new(process.child.clone(), context.waker().clone()) {
@@ -95,6 +94,7 @@ impl<R: DeserializeOwned> Future for Joining<R> {
                 Err(_) => drop(child.wait_until(None)),
             }
         }
+        this.watch = None;
         Poll::Ready(process.join())
     }
 }

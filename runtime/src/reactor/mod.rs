@@ -50,7 +50,6 @@ pub(crate) async fn until<'a, T>(
 ) -> Result<T> {
     let mut watch = None;
     poll_fn(|context| {
-        watch = None;
         // Attempt, announce, attempt once more, then sleep.
         if let Some(value) = attempt() {
             return Poll::Ready(Ok(value));
@@ -59,6 +58,7 @@ pub(crate) async fn until<'a, T>(
         if let Some(value) = attempt() {
             return Poll::Ready(Ok(value));
         }
+        // The one of the last poll goes when the new one is there: if nothing has changed, the thread sleeps on.
         match watch_word(word, value, context.waker().clone()) {
             Ok(new) => watch = Some(new),
             Err(error) => return Poll::Ready(Err(error)),
@@ -79,7 +79,6 @@ pub(crate) async fn until_readable<T>(
 ) -> Result<T> {
     let mut watch = None;
     poll_fn(|context| {
-        watch = None;
         if let Some(value) = attempt() {
             return Poll::Ready(Ok(value));
         }
