@@ -3,7 +3,7 @@
 //! Each contender first finds out how many operations fill a round, which warms it up. Then all are measured in turns, A B C
 //! A B C …, so that what else happens on the machine hits all of them. A ratio is the median of the ratios of the rounds.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::{Cores, Result, Rival, Work, rivals};
@@ -16,8 +16,8 @@ const MOST: u64 = 100_000_000;
 /// A contender that takes longer than this for one turn hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How many turns there were.
-static TURNS: AtomicU64 = AtomicU64::new(0);
+/// How many turns there were, and whose is the last one.
+static TURN: Mutex<(u64, &str)> = Mutex::new((0, ""));
 
 /// One program of measurements.
 pub struct Bench {
@@ -236,7 +236,8 @@ impl<'a> Row<'a> {
 
 impl Contender<'_> {
     fn work(&mut self, count: u64) -> Result<Duration> {
-        TURNS.fetch_add(1, Ordering::Relaxed);
+        let number = turn().0;
+        *TURN.lock().unwrap_or_else(PoisonError::into_inner) = (number + 1, self.name);
         (self.work)(count).map_err(|error| mp::RemoteError::msg(format!("{}: {error}", self.name)))
     }
 
@@ -263,16 +264,23 @@ impl Contender<'_> {
     }
 }
 
-/// Ends the program when a turn does not: a contender whose other process failed would wait for ever.
+/// Ends the program when a turn does not end: a contender whose other process failed would wait for ever.
 fn watch() {
     loop {
-        let before = TURNS.load(Ordering::Relaxed);
+        let before = turn();
         std::thread::sleep(PATIENCE);
-        if TURNS.load(Ordering::Relaxed) == before {
-            eprintln!("one turn takes more than {PATIENCE:?}: its other process failed or hangs");
+        if turn() == before {
+            let name = before.1;
+            eprintln!(
+                "{name}: one turn takes more than {PATIENCE:?}; its other process failed or hangs"
+            );
             std::process::exit(1);
         }
     }
+}
+
+fn turn() -> (u64, &'static str) {
+    *TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn median(values: &[f64]) -> f64 {
