@@ -55,7 +55,11 @@ impl Interpreter {
         };
         writeln!(orders, "{count}")?;
         let mut answer = String::new();
-        BufReader::new(answers).read_line(&mut answer)?;
+        if BufReader::new(answers).read_line(&mut answer)? == 0 {
+            return Err(mp::RemoteError::msg(
+                "the interpreter ended without an answer; what it said is above",
+            ));
+        }
         Ok(Duration::try_from_secs_f64(answer.trim().parse()?)?)
     }
 }
