@@ -2,6 +2,7 @@
 
 pub use inventory;
 
+pub use crate::arena::waiting_descriptors;
 #[cfg(feature = "kill-points")]
 pub use crate::kill_point::armed::die_at;
 pub use crate::process::{main, test};

@@ -108,24 +108,16 @@ fn an_end_that_was_sent_over_its_own_pipe_is_closed_with_it() {
 struct Itself(Box<Connection<Option<Itself>, Option<Itself>>>);
 
 #[mp::test]
-fn a_queue_refuses_connections_and_gives_them_back() {
+fn a_queue_that_is_shut_down_gives_connections_back() {
     alone(|| {
         let queue = Queue::new().expect("making a queue");
         let (mine, theirs) = mp::pipe().expect("making a pipe");
         let child = mp::spawn!(add_one, theirs).expect("spawning");
-        let refused = queue.put(("a name".to_owned(), mine));
-        match refused {
-            Err(TryPutError::Encode((_, mine), error)) => {
-                let text = error.to_string();
-                assert!(
-                    text.contains("connection") && text.contains("queue"),
-                    "{text}"
-                );
-                works(&mine);
-            }
+        queue.shutdown().expect("shutting down");
+        match queue.put(("a name".to_owned(), mine)) {
+            Err(TryPutError::Shutdown((_, mine))) => works(&mine),
             other => panic!("{other:?}"),
         }
-        assert!(queue.is_empty());
         child.join().expect("it ends");
     });
 }
@@ -136,14 +128,30 @@ fn give_back(peer: Numbers) -> Numbers {
 }
 
 #[mp::test]
-fn a_return_value_refuses_connections() {
+fn a_connection_comes_back_as_a_return_value() {
     alone(|| {
         let (mine, theirs) = mp::pipe().expect("making a pipe");
-        let error = mp::spawn!(give_back, theirs)
+        let theirs = mp::spawn!(give_back, theirs)
             .expect("spawning")
             .join()
-            .expect_err("it cannot be sent");
-        assert!(error.to_string().contains("connection"), "{error}");
+            .expect("it ends");
+        std::thread::scope(|scope| {
+            scope.spawn(|| add_one(theirs));
+            works(&mine);
+            drop(mine);
+        });
+    });
+}
+
+#[mp::test]
+fn a_connection_in_a_return_value_that_nobody_takes_is_closed() {
+    alone(|| {
+        let (mine, theirs) = mp::pipe::<u32, u32>().expect("making a pipe");
+        let child = mp::spawn!(give_back, theirs).expect("spawning");
+        child.wait();
+        // It waits for whoever joins.
+        assert_eq!(mine.try_recv(), Err(RecvError::Empty));
+        drop(child);
         assert_eq!(mine.recv(), Err(RecvError::Closed));
     });
 }

@@ -38,6 +38,11 @@ fn list_in_child() -> Vec<String> {
     mp::spawn!(list).unwrap().join().unwrap()
 }
 
+/// The ends of the socket by which descriptors travel in messages.
+const DEPOT: usize = 2;
+/// What a child has: standard streams, memory, depot, parent.
+const CHILD: usize = 3 + 1 + DEPOT + 1;
+
 type MakeStdio = fn() -> mp::Stdio;
 
 /// The ways of starting a program: with `posix_spawn`, and with `Command`.
@@ -72,7 +77,8 @@ fn leak() -> Vec<OwnedFd> {
     leaked
 }
 
-/// Checks that a process has the standard streams, its tree's memory, its parent, and `sockets` sockets.
+/// Checks that a process has the standard streams, its tree's memory, the two ends of its tree's depot, its parent, and
+/// `sockets` sockets more.
 #[track_caller]
 fn check(listed: &[String], sockets: usize, what: &str) {
     let (mut numbers, mut arenas, mut parents, mut found) = (Vec::new(), 0, 0, 0);
@@ -91,10 +97,10 @@ fn check(listed: &[String], sockets: usize, what: &str) {
     assert_eq!(numbers[..3], [0, 1, 2], "{what}: {listed:?}");
     assert_eq!(
         (arenas, parents, found),
-        (1, 1, sockets),
+        (1, 1, DEPOT + sockets),
         "{what}: {listed:?}"
     );
-    assert_eq!(numbers.len(), 5 + sockets, "{what}: {listed:?}");
+    assert_eq!(numbers.len(), CHILD + sockets, "{what}: {listed:?}");
 }
 
 #[mp::test]
@@ -177,9 +183,9 @@ fn a_child_of_a_program_has_what_it_needs() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_listing"));
         let output = run(command.arg(how)).nothing_left().success();
         let lines: Vec<String> = output.lines().map(str::to_owned).collect();
-        assert_eq!(lines.len(), 10, "{how}: {output}");
-        check(&lines[..5], 0, how);
-        check(&lines[5..], 0, how);
+        assert_eq!(lines.len(), 2 * CHILD, "{how}: {output}");
+        check(&lines[..CHILD], 0, how);
+        check(&lines[CHILD..], 0, how);
     }
 }
 
@@ -194,8 +200,8 @@ fn a_child_of_a_program_without_streams_is_told_apart() {
             command.args(["-c", &script, env!("CARGO_BIN_EXE_listing")]);
             let output = run(&mut command).nothing_left().success();
             let lines: Vec<String> = output.lines().map(str::to_owned).collect();
-            assert_eq!(lines.len(), 10, "{closed} {how}: {output}");
-            check(&lines[..5], 0, how);
+            assert_eq!(lines.len(), 2 * CHILD, "{closed} {how}: {output}");
+            check(&lines[..CHILD], 0, how);
         }
     }
 }
@@ -341,7 +347,7 @@ fn what_a_child_was_given_is_close_on_exec() {
             let expected = !["0", "1", "2"].contains(&number.as_str());
             assert_eq!(*close_on_exec, expected, "{what}, {number}: {flags:?}");
         }
-        assert!(flags.len() >= 5, "{flags:?}");
+        assert!(flags.len() >= CHILD, "{flags:?}");
     }
 }
 

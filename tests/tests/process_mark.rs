@@ -61,18 +61,19 @@ fn garbage_is_no_mark() {
         "1:2",
         "1:2:0",
         "1:2:0:3",
-        "1:2:1:3:4",
-        "1:2:0:3:",
-        "1:2:0:3:x",
-        "1:2:0:3:3",
-        "1:2:0:0:1",
-        "1:2:0:-3:4",
-        "1:2:0: 3: 4",
-        "1:2:0:3:99999999999999999999",
-        "18446744073709551616:2:0:3:4",
-        "-1:2:0:3:4",
-        "1;2;0;3;4",
-        "🦀:2:0:3:4",
+        "1:2:0:3:4:5",
+        "1:2:1:3:4:5:6",
+        "1:2:0:3:4:5:",
+        "1:2:0:3:4:5:x",
+        "1:2:0:3:4:5:3",
+        "1:2:0:0:1:3:4",
+        "1:2:0:-3:4:5:6",
+        "1:2:0: 3: 4: 5: 6",
+        "1:2:0:3:4:5:99999999999999999999",
+        "18446744073709551616:2:0:3:4:5:6",
+        "-1:2:0:3:4:5:6",
+        "1;2;0;3;4;5;6",
+        "🦀:2:0:3:4:5:6",
         "a line\u{85}of text",
         &long,
     ] {
@@ -86,7 +87,7 @@ fn what_is_no_text_is_no_mark() {
     use std::os::unix::ffi::OsStrExt;
     let _watchdog = Watchdog::new();
     let mut command = Command::new(env!("CARGO_BIN_EXE_plain"));
-    command.env(VARIABLE, std::ffi::OsStr::from_bytes(b"1:2:0:\xff:4"));
+    command.env(VARIABLE, std::ffi::OsStr::from_bytes(b"1:2:0:\xff:4:5:6"));
     let ended = run(&mut command).nothing_left().code(70);
     assert!(ended.stderr.contains(VARIABLE), "{ended:?}");
 }
@@ -95,10 +96,10 @@ fn what_is_no_text_is_no_mark() {
 fn closed_descriptors_are_no_tree() {
     let _watchdog = Watchdog::new();
     for mark in [
-        "4096:1:0:300:301",
-        "4096:1:1:300:301:302",
-        "0:0:0:300:301",
-        "18446744073709551615:18446744073709551615:0:300:2147483647",
+        "4096:1:0:300:301:302:303",
+        "4096:1:1:300:301:302:303:304",
+        "0:0:0:300:301:302:303",
+        "18446744073709551615:18446744073709551615:0:300:301:302:2147483647",
     ] {
         let text = stops(mark);
         assert!(
@@ -140,6 +141,8 @@ fn other_descriptors_are_no_tree() {
         std::io::Read::read_exact(&mut File::open("/dev/urandom").unwrap(), &mut bytes).unwrap();
         let random = sealed(1 << 20, library_seals(), &bytes);
 
+        let depot = Depot::new();
+
         let not_shared_memory = [
             &file, &null, &directory, &socket, &pipe, &memory, &half, &zeroes, &huge, &read_only,
             &empty, &small, &layout, &random,
@@ -149,10 +152,10 @@ fn other_descriptors_are_no_tree() {
             let parent = if index == 1 { file.as_raw_fd() } else { parent };
             let fd = fd.as_raw_fd();
             for mark in [
-                format!("4096:1:0:{fd}:{parent}"),
-                format!("0:0:0:{fd}:{parent}"),
-                format!("{}:1:0:{fd}:{parent}", 1 << 19),
-                format!("{}:{}:0:{fd}:{parent}", u64::MAX, u64::MAX),
+                format!("4096:1:0:{fd}:{depot}:{parent}"),
+                format!("0:0:0:{fd}:{depot}:{parent}"),
+                format!("{}:1:0:{fd}:{depot}:{parent}", 1 << 19),
+                format!("{}:{}:0:{fd}:{depot}:{parent}", u64::MAX, u64::MAX),
             ] {
                 let text = stops(&mark);
                 assert!(
@@ -163,16 +166,43 @@ fn other_descriptors_are_no_tree() {
         }
         // With a standard output to restore, which is then the only one that is heard.
         let mark = format!(
-            "4096:1:1:{}:{parent}:{}",
+            "4096:1:1:{}:{depot}:{parent}:{}",
             zeroes.as_raw_fd(),
             memory.as_raw_fd()
         );
         stops(&mark);
         // A tree that was one once: nothing in it is known.
-        let mark = format!("4096:1:0:{}:{parent}", zeroes.as_raw_fd());
+        let mark = format!("4096:1:0:{}:{depot}:{parent}", zeroes.as_raw_fd());
         let mut by_hand = Command::new(env!("CARGO_BIN_EXE_half_initialized"));
         stops_as(by_hand.env("FIRST", "1"), &mark);
+        // The memory of a tree, and with it what cannot bring descriptors.
+        let arena = own_arena();
+        let arena = arena.as_raw_fd();
+        let (null, file) = (null.as_raw_fd(), file.as_raw_fd());
+        for depot in [format!("{null}:{file}"), format!("{file}:{null}")] {
+            let text = stops(&format!(
+                "4096:1:0:{arena}:{depot}:{}",
+                directory.as_raw_fd()
+            ));
+            assert!(text.contains("not that of a tree of processes"), "{text}");
+        }
     });
+}
+
+/// Two sockets that programs started from here inherit; as a text, their numbers.
+struct Depot(OwnedFd, OwnedFd);
+
+impl Depot {
+    fn new() -> Self {
+        let (entrance, exit) = UnixStream::pair().unwrap();
+        Self(inheritable(entrance), inheritable(exit))
+    }
+}
+
+impl std::fmt::Display for Depot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.0.as_raw_fd(), self.1.as_raw_fd())
+    }
 }
 
 /// The memory of this process's tree, as a descriptor that programs started from here inherit.
@@ -238,7 +268,8 @@ fn records_of_a_living_tree_are_not_taken_by_others() {
 
         let arena = own_arena();
         let parent = inheritable(File::open("/dev/null").unwrap());
-        let fds = format!("{}:{}", arena.as_raw_fd(), parent.as_raw_fd());
+        let depot = Depot::new();
+        let fds = format!("{}:{depot}:{}", arena.as_raw_fd(), parent.as_raw_fd());
         let stats = mp::arena_stats().unwrap();
         let mut cases = vec![
             ((place, serial), "taken already"),
@@ -277,7 +308,7 @@ fn records_of_a_living_tree_are_not_taken_by_others() {
         drop(lock.lock().unwrap());
         ended.join().unwrap();
         ended_mark.join().unwrap();
-        drop((arena, parent));
+        drop((arena, depot, parent));
     });
 }
 

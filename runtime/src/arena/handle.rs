@@ -175,6 +175,11 @@ impl<B: Body, T> Handle<B, T> {
         KindWord::new(B::KIND, std::any::type_name::<T>())
     }
 
+    /// The hold that this handle and its clones share.
+    pub(super) fn held(&self) -> &Arc<Held> {
+        &self.held
+    }
+
     /// Whether this handle is of the object that `held` is on.
     pub(crate) fn is_of(&self, held: &Held) -> bool {
         self.held.object == held.object

@@ -11,6 +11,7 @@
 //! - An **[object](object)** is a block with a header (kind, serial number, reference count): a queue, a lock, a value.
 //! - A **[parcel](parcel)** is a block with the bytes of a message and references to the objects that it mentions.
 //! - A **[record](record)** is a process: what it runs, and lists of all that it holds.
+//! - The **[depot](depot)** is no memory: it keeps the descriptors of messages.
 //! - A **hold** is the reference that one process has to one object; a process has at most one to each, and clones of a
 //!   handle inside of a process count in that process's own memory.
 //!
@@ -37,6 +38,7 @@
 mod burial;
 mod child_record;
 mod debt;
+mod depot;
 mod fill;
 mod handle;
 mod heap;
@@ -58,6 +60,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, Weak};
 
+use self::depot::Depot;
 pub(crate) use child_record::ChildRecord;
 pub(crate) use debt::Debts;
 pub(crate) use fill::CHUNK;
@@ -68,7 +71,7 @@ pub(crate) use object::{Care, Kind};
 pub(crate) use parcel::Parcel;
 pub(crate) use record::{MAX_DEPTH, Record, Stage};
 pub(crate) use root::Root;
-pub use stats::{ArenaStats, arena_stats};
+pub use stats::{ArenaStats, arena_stats, waiting_descriptors};
 pub(crate) use transit::{Incoming, Outgoing};
 
 use crate::error::{Error, Result};
@@ -123,6 +126,7 @@ pub(crate) struct Arena {
     base: NonNull<u8>,
     size: u64,
     fd: OwnedFd,
+    depot: Depot,
     /// The record of this process.
     me: AtomicU64,
     /// Who this process is, as [`identity`](Arena::identity) says.
@@ -169,10 +173,11 @@ pub(crate) fn arena() -> Result<&'static Arena> {
     Ok(ARENA.get_or_init(|| arena))
 }
 
-/// Makes the arena behind `fd` this process's own. At most once, before any other use.
-pub(crate) fn adopt(fd: OwnedFd) -> io::Result<&'static Arena> {
-    let size = sys::memory_size(fd.as_fd())?;
-    let arena = Arena::map(fd, size)?;
+/// Makes the arena with these descriptors, which [`Arena::fds`] gave in another process, this process's own. At most once,
+/// before any other use.
+pub(crate) fn adopt([memory, entrance, exit]: [OwnedFd; 3]) -> io::Result<&'static Arena> {
+    let size = sys::memory_size(memory.as_fd())?;
+    let arena = Arena::map(memory, size, Depot::adopt([entrance, exit])?)?;
     arena.root().check(size)?;
     ARENA.set(arena).map_err(|_| {
         io::Error::new(
@@ -193,7 +198,8 @@ impl Arena {
         let mut size = MOST;
         let arena = loop {
             // Above the standard streams, in case one of them is closed.
-            match sys::create_memory("multiproc", size).and_then(|fd| Self::map(fd, size)) {
+            let memory = sys::create_memory("multiproc", size);
+            match memory.and_then(|memory| Self::map(memory, size, Depot::new()?)) {
                 Ok(arena) => break arena,
                 Err(_) if size > LEAST => size /= 2,
                 Err(error) => return Err(error),
@@ -204,7 +210,7 @@ impl Arena {
         Ok(arena)
     }
 
-    fn map(fd: OwnedFd, size: u64) -> io::Result<Self> {
+    fn map(fd: OwnedFd, size: u64, depot: Depot) -> io::Result<Self> {
         let length = usize::try_from(size).map_err(io::Error::other)?;
         if length < size_of::<Root>() {
             return Err(io::Error::new(
@@ -216,6 +222,7 @@ impl Arena {
             base: sys::map_memory(fd.as_fd(), length)?,
             size,
             fd,
+            depot,
             me: AtomicU64::new(0),
             identity: AtomicU64::new(0),
             held: Mutex::default(),
@@ -229,9 +236,10 @@ impl Arena {
         unsafe { self.base.cast().as_ref() }
     }
 
-    /// The descriptor of the memory.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+    /// The descriptors by which another process [adopts](adopt) the arena.
+    pub(crate) fn fds(&self) -> [BorrowedFd<'_>; 3] {
+        let [entrance, exit] = self.depot.fds();
+        [self.fd.as_fd(), entrance, exit]
     }
 
     /// Where `offset` is mapped in this process.

@@ -29,10 +29,11 @@ pub(crate) enum Kind {
     Barrier,
     Atomic,
     Shared,
+    Descriptors,
 }
 
 impl Kind {
-    const ALL: [(Kind, &'static str); 13] = [
+    const ALL: [(Kind, &'static str); 14] = [
         (Kind::Unfinished, "an unfinished object"),
         (Kind::Lock, "a Lock"),
         (Kind::Value, "a Value"),
@@ -46,6 +47,7 @@ impl Kind {
         (Kind::Barrier, "a Barrier"),
         (Kind::Atomic, "an Atomic"),
         (Kind::Shared, "a Shared"),
+        (Kind::Descriptors, "a message's descriptors"),
     ];
 
     /// What to call an object of this kind in a message.

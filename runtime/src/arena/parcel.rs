@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::handle::Held;
-use super::{Arena, Links, Offset, Tx};
+use super::{Arena, Links, Offset, Outgoing, Tx};
 use crate::error::Result;
+use crate::sys::OwnedFd;
 
 /// What precedes a parcel's references and bytes.
 #[repr(C)]
@@ -18,7 +18,8 @@ struct Header {
     room: AtomicU64,
     /// How many bytes the message has.
     length: AtomicU64,
-    _spare: AtomicU64,
+    /// Which of the objects the message's descriptors wait under; 0 if it has none.
+    descriptors: AtomicU64,
 }
 
 pub(super) const HEADER: u64 = size_of::<Header>() as u64;
@@ -30,14 +31,32 @@ pub(crate) struct Parcel {
 }
 
 impl Parcel {
-    /// Makes a parcel of this process with these bytes, which keeps these objects alive.
-    pub(crate) fn new(arena: &'static Arena, bytes: &[u8], objects: &[Arc<Held>]) -> Result<Self> {
+    /// Makes a parcel of this process with these bytes and all that the message carries besides: it keeps the objects alive,
+    /// and the descriptors wait for who takes it.
+    ///
+    /// # Errors
+    ///
+    /// When the arena has no room, or the system keeps no more descriptors of messages.
+    pub(crate) fn new(
+        arena: &'static Arena,
+        bytes: &[u8],
+        outgoing: &mut Outgoing,
+    ) -> Result<Self> {
+        let mut descriptors = Offset::NONE;
+        if !outgoing.fds.is_empty() {
+            let parked = arena.park(&outgoing.fds)?;
+            outgoing.fds.clear();
+            descriptors = parked.held().place();
+            outgoing.objects.push(Arc::clone(parked.held()));
+        }
+        let objects = &outgoing.objects;
         let mut tx = arena.begin();
         let place = tx.allocate(HEADER + 8 * objects.len() as u64 + bytes.len() as u64)?;
         let header = arena.parcel(place);
         tx.set(&header.objects, 0);
         tx.set(&header.room, objects.len() as u64);
         tx.set(&header.length, bytes.len() as u64);
+        tx.set(&header.descriptors, descriptors.0);
         tx.link(&arena.me().parcels, place);
         tx.commit();
         let mut parcel = Self { arena, place };
@@ -65,6 +84,26 @@ impl Parcel {
         }
     }
 
+    /// Takes the descriptors of the message, in the order in which they were sent. They can be taken once.
+    ///
+    /// # Errors
+    ///
+    /// When this process can open no more descriptors. They are closed with the parcel then.
+    pub(crate) fn take_fds(&self) -> Result<Vec<OwnedFd>> {
+        let descriptors = self.descriptors();
+        if descriptors.is_none() {
+            return Ok(Vec::new());
+        }
+        // SAFETY: `new` made it for this message, which refers to it and is this process's own.
+        unsafe { self.arena.take_parked(descriptors) }
+    }
+
+    /// The object that the message's descriptors wait under.
+    pub(super) fn descriptors(&self) -> Offset {
+        let header = self.arena.parcel(self.place);
+        Offset(header.descriptors.load(Ordering::Relaxed))
+    }
+
     fn bytes_mut(&mut self) -> &mut [u8] {
         let (place, length) = self.arena.parcel_bytes(self.place);
         // SAFETY: as in `bytes`; any bytes are valid bytes.
@@ -83,6 +122,7 @@ impl Parcel {
         tx.set(&header.objects, 0);
         tx.set(&header.room, 0);
         tx.set(&header.length, 0);
+        tx.set(&header.descriptors, 0);
         tx.link(&arena.me().parcels, place);
         Self { arena, place }
     }

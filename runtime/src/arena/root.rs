@@ -5,6 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::burial::Obituaries;
+use super::depot::DepotWords;
 use super::heap::HeapWords;
 use super::journal::Journal;
 use crate::sys::RobustMutex;
@@ -38,6 +39,7 @@ pub(crate) struct Root {
     pub(super) dead: AtomicU64,
     /// Held by whoever works through that list.
     pub(super) undertaker: RobustMutex,
+    pub(super) depot: DepotWords,
     pub(super) obituaries: Obituaries,
 }
 
@@ -52,6 +54,7 @@ impl Root {
         let root = unsafe {
             RobustMutex::init(&raw mut (*place).lock);
             RobustMutex::init(&raw mut (*place).undertaker);
+            RobustMutex::init(&raw mut (*place).depot.lock);
             &*place
         };
         let random = std::hash::RandomState::new().build_hasher().finish();

@@ -65,3 +65,15 @@ pub fn arena_stats() -> Result<ArenaStats> {
         processes,
     })
 }
+
+/// Tells how many descriptors wait in messages of this tree, those in arguments and on connections aside. For tests.
+///
+/// # Errors
+///
+/// When they cannot be looked through.
+#[doc(hidden)]
+pub fn waiting_descriptors() -> Result<u64> {
+    let arena = arena()?;
+    arena.sweep();
+    arena.count_parked()
+}

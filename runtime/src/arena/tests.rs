@@ -10,7 +10,7 @@ use std::thread;
 use proptest::prelude::*;
 
 use self::layout::{Heap, check};
-use super::{Arena, Offset, Parcel, Tx};
+use super::{Arena, Offset, Outgoing, Parcel, Tx};
 use crate::error::Error;
 
 mod layout;
@@ -266,7 +266,7 @@ fn bytes_of_parcels_of_any_size_are_kept() {
     let used = Heap::read(arena).used;
     for length in [0, 1, 55, 56, 57, 4096, 1 << 20, (1 << 20) + 1, 5 << 20] {
         let bytes: Vec<u8> = (0..length).map(|index| (index % 251) as u8).collect();
-        let parcel = Parcel::new(arena, &bytes, &[]).expect("there is room");
+        let parcel = Parcel::new(arena, &bytes, &mut Outgoing::default()).expect("there is room");
         assert!(parcel.bytes() == bytes, "{length} bytes");
     }
     check(arena).expect("the heap is whole");
@@ -278,7 +278,7 @@ fn pages_of_large_parcels_go_back_to_the_system() {
     let arena = fresh();
     let bytes = vec![1; 64 << 20];
     let parcels: Vec<_> = (0..8)
-        .map(|_| Parcel::new(arena, &bytes, &[]).expect("there is room"))
+        .map(|_| Parcel::new(arena, &bytes, &mut Outgoing::default()).expect("there is room"))
         .collect();
     assert!(layout::resident(arena) >= 512 << 20);
     drop(parcels);
@@ -292,7 +292,7 @@ fn pages_of_many_small_parcels_go_back_to_the_system() {
     let arena = fresh();
     let bytes = vec![1; 250 << 10];
     let parcels: Vec<_> = (0..2000)
-        .map(|_| Parcel::new(arena, &bytes, &[]).expect("there is room"))
+        .map(|_| Parcel::new(arena, &bytes, &mut Outgoing::default()).expect("there is room"))
         .collect();
     drop(parcels);
     check(arena).expect("the heap is whole");
@@ -303,10 +303,10 @@ fn pages_of_many_small_parcels_go_back_to_the_system() {
 #[test]
 fn large_parcels_keep_their_pages_after_one_that_was_larger() {
     let arena = fresh();
-    drop(Parcel::new(arena, &vec![1; 256 << 20], &[]).expect("there is room"));
+    drop(Parcel::new(arena, &vec![1; 256 << 20], &mut Outgoing::default()).expect("there is room"));
     // Splits the block whose pages were given back.
-    let _small = Parcel::new(arena, &[1; 100], &[]).expect("there is room");
-    drop(Parcel::new(arena, &vec![1; 8 << 20], &[]).expect("there is room"));
+    let _small = Parcel::new(arena, &[1; 100], &mut Outgoing::default()).expect("there is room");
+    drop(Parcel::new(arena, &vec![1; 8 << 20], &mut Outgoing::default()).expect("there is room"));
     let kept = layout::resident(arena);
     assert!(kept >= 8 << 20, "{kept} bytes are resident");
 }

@@ -27,23 +27,23 @@ pub(crate) struct Outgoing {
     pub(crate) objects: Vec<Arc<Held>>,
     /// Duplicates of the descriptors in the message.
     pub(crate) fds: Vec<OwnedFd>,
-    carries_fds: bool,
 }
 
 impl Outgoing {
     /// Runs `encode`, and gives `use_it` the result with what the message carries.
     #[inline]
     pub(crate) fn collect<T, R>(
-        carries_fds: bool,
         encode: impl FnOnce() -> T,
         use_it: impl FnOnce(T, &mut Self) -> R,
     ) -> R {
-        let mut outgoing = RefCell::new(Self {
-            carries_fds,
-            ..Self::default()
-        });
+        let mut outgoing = RefCell::new(Self::default());
         let result = during(&OUTGOING, &outgoing, encode);
         use_it(result, outgoing.get_mut())
+    }
+
+    /// Whether the message is no more than its bytes.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.fds.is_empty()
     }
 
     /// Notes that the message names an object. `false` when no message is being encoded.
@@ -65,16 +65,13 @@ impl Outgoing {
     pub(crate) fn attach(fd: BorrowedFd<'_>) -> Result<u32, String> {
         with_current(&OUTGOING, |outgoing| {
             match outgoing {
-            Some(outgoing) if outgoing.carries_fds => {
+            Some(outgoing) => {
                 let fd = sys::dup_above(fd, 0).map_err(|error| format!("cannot duplicate its descriptor: {error}"))?;
                 outgoing.fds.push(fd);
                 Ok(outgoing.fds.len() as u32 - 1)
             }
-            Some(_) => Err("descriptors travel as arguments of a new process and over connections only, not through queues or \
-                            return values"
-                .to_owned()),
-            None => Err("descriptors can be sent only inside of a tree of processes: as arguments of a new process, or over a \
-                         connection"
+            None => Err("descriptors can be sent only inside of a tree of processes: as arguments and return values, through \
+                         queues and over connections"
                 .to_owned()),
         }
         })

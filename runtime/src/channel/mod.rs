@@ -39,9 +39,8 @@ use crate::wire;
 /// [`RecvError::Closed`] and sending with [`SendError::Closed`]. The peer is gone when the last copy of it is: a
 /// connection that was passed to a child by value is not open in the parent any more.
 ///
-/// A connection can be passed to a new process as an argument, and sent over another connection. An item of a queue or
-/// the value of a process function cannot contain one: encoding that is an error. It can be polled by its descriptor
-/// ([`AsFd`]): that is readable when a message or the end is there.
+/// A connection can be sent in any message of its tree: as an argument or return value, through a queue, over another
+/// connection. It can be polled by its descriptor ([`AsFd`]): that is readable when a message or the end is there.
 ///
 /// # Examples
 ///
@@ -53,8 +52,11 @@ use crate::wire;
 /// drop(b);
 /// assert!(matches!(a.recv(), Err(mp::RecvError::Closed)));
 ///
+/// let (c, d) = mp::pipe::<u32, u32>()?;
 /// let queue = mp::Queue::new()?;
-/// assert!(matches!(queue.put(a), Err(mp::TryPutError::Encode(..))));
+/// queue.put(d)?;
+/// c.send(7)?;
+/// assert_eq!(queue.get()?.recv()?, 7);
 /// # Ok::<(), mp::Error>(())
 /// ```
 pub struct Connection<S, R> {
@@ -326,7 +328,7 @@ impl<S: Serialize, R> Connection<S, R> {
         let encode = |buffer: &mut Vec<u8>| {
             wire::append(&value, buffer, &|| "a value for a connection".to_owned())
         };
-        let sent = wire::with_buffer(true, encode, |bytes, outgoing| {
+        let sent = wire::with_buffer(encode, |bytes, outgoing| {
             self.transmit(Content::Value, bytes, outgoing)
         });
         match sent {

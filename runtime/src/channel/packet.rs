@@ -115,16 +115,22 @@ pub(super) fn send(
         Content::Value => VALUE,
         Content::Bytes => BYTES,
     };
-    let fds: Vec<BorrowedFd<'_>> = outgoing.fds.iter().map(AsFd::as_fd).collect();
+    // The system passes so many with the packet; more wait in the depot, and the parcel tells of them.
+    let fds = if outgoing.fds.len() <= sys::MAX_FDS {
+        std::mem::take(&mut outgoing.fds)
+    } else {
+        Vec::new()
+    };
+    let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
     let send = |kind: u8, rest: &[u8]| {
         sys::send_packet(socket, &[IoSlice::new(&[kind]), IoSlice::new(rest)], &fds)
             .map_err(|error| Error::os("cannot send over a connection", error))
     };
-    if bytes.len() <= LONGEST && outgoing.objects.is_empty() {
+    if bytes.len() <= LONGEST && outgoing.is_empty() {
         return send(kind, bytes);
     }
     let arena = pipe.arena();
-    let place = Parcel::new(arena, bytes, &outgoing.objects)?.into_place();
+    let place = Parcel::new(arena, bytes, outgoing)?.into_place();
     let mut tx = arena.begin();
     tx.detach_parcel(place);
     tx.attach_parcel(&pipe.body().underway[usize::from(side)], place);
@@ -142,14 +148,17 @@ pub(super) fn receive(
     pipe: &Handle<PipeBody, ()>,
     side: u8,
 ) -> Result<Option<Received>, RecvError> {
-    let Some((packet, fds)) = next_packet(socket, false)? else {
+    let Some((packet, mut fds)) = next_packet(socket, false)? else {
         return Ok(None);
     };
     let (content, named) = parse(&packet)?;
     let body = match named {
         None => ReceivedBody::Inline(packet[1..].to_vec()),
         Some(place) => {
-            ReceivedBody::Parcel(claim(pipe, 1 - side, place).ok_or_else(unknown_parcel)?)
+            let parcel = claim(pipe, 1 - side, place).ok_or_else(unknown_parcel)?;
+            let waiting = parcel.take_fds();
+            fds.extend(waiting.map_err(|error| RecvError::Failed(error.to_string()))?);
+            ReceivedBody::Parcel(parcel)
         }
     };
     Ok(Some(Received { content, body, fds }))

@@ -17,7 +17,7 @@ use super::method::{StartMethod, set_start_method};
 use super::outcome::{Order, Outcome, describe_panic, ran, watch_panics};
 use super::tree::{self, Identity, Parent};
 use crate::arena::{self, Arena, CHILD_MARK, Offset, Outgoing, Parcel, Stage};
-use crate::error::{Ran, Subject};
+use crate::error::{Error, Ran, Subject};
 use crate::registry::{self, ArgumentError, Step};
 use crate::sys::{self, OwnedFd};
 use crate::wire;
@@ -136,7 +136,7 @@ pub(super) struct Mark {
     pub(super) serial: u64,
     /// Whether the last descriptor is the standard output, hidden from a test harness.
     pub(super) stdout: bool,
-    /// The arena, the parent, and those among the arguments.
+    /// The arena's three, the parent, and those among the arguments.
     pub(super) fds: Vec<i32>,
 }
 
@@ -163,12 +163,12 @@ impl FromStr for Mark {
         let fds = parts
             .map(|part| part.parse().map_err(|_| ()))
             .collect::<Result<Vec<i32>, ()>>()?;
-        // The arena and the parent at least, and no descriptor twice, or two owners would close it.
+        // The arena's and the parent at least, and no descriptor twice, or two owners would close it.
         let distinct = fds
             .iter()
             .enumerate()
             .all(|(index, fd)| *fd > 2 && !fds[..index].contains(fd));
-        if fds.len() < 2 + usize::from(stdout) || !distinct {
+        if fds.len() < 4 + usize::from(stdout) || !distinct {
             return Err(());
         }
         Ok(Self {
@@ -212,7 +212,9 @@ fn attach(mark: &str) -> Result<(&'static Arena, Parcel, Vec<OwnedFd>), String> 
         .map(adopt)
         .collect::<Result<Vec<_>, _>>()?
         .into_iter();
-    let (Some(memory), Some(parent)) = (fds.next(), fds.next()) else {
+    let (Some(memory), Some(entrance), Some(exit), Some(parent)) =
+        (fds.next(), fds.next(), fds.next(), fds.next())
+    else {
         return Err("descriptors are missing".to_owned());
     };
     let mut fds: Vec<OwnedFd> = fds.collect();
@@ -222,8 +224,8 @@ fn attach(mark: &str) -> Result<(&'static Arena, Parcel, Vec<OwnedFd>), String> 
         sys::replace_stdout(stdout)
             .map_err(|error| format!("its standard output cannot be restored: {error}"))?;
     }
-    let arena = arena::adopt(memory)
-        .map_err(|error| format!("its descriptor is not that of a tree of processes: {error}"))?;
+    let arena = arena::adopt([memory, entrance, exit])
+        .map_err(|error| format!("a descriptor is not that of a tree of processes: {error}"))?;
     let order = arena.take_order(Offset(mark.record), mark.serial)?;
     introduce(arena, &order, parent)?;
     Ok((arena, order, fds))
@@ -301,16 +303,21 @@ fn call(
             Step::Returned => Stage::Returned,
         });
     };
-    let mut left = false;
+    let mut left = Ok(());
     let mut give =
         |value: &[u8], outgoing: &mut Outgoing| left = Outcome::leave_value(arena, value, outgoing);
     let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
         (function.run)(arguments, fds, &enter, &mut give)
     }));
     match result {
-        Ok(Ok(())) if left => Ok(Outcome::Value.exit_code()),
-        // The stage tells the rest.
-        Ok(Ok(())) => Ok(exit::NO_ROOM),
+        Ok(Ok(())) => match left {
+            Ok(()) => Ok(Outcome::Value.exit_code()),
+            // The stage tells the rest.
+            Err(Error::OutOfMemory { .. }) => Ok(exit::NO_ROOM),
+            Err(error) => Err(Outcome::Encode {
+                message: format!("the value of `{}` cannot be left: {error}", function.name()),
+            }),
+        },
         Ok(Err(ArgumentError::Decode(error))) => Err(Outcome::Decode {
             message: error.to_string(),
         }),

@@ -174,7 +174,11 @@ impl Child {
         self.wait_until(None)
             .map_err(|error| failed(format!("cannot wait for it: {error}")))?;
         match self.record.take_outcome() {
-            Some(parcel) => self.open(&parcel, |outcome, rest| self.value(outcome, rest))?,
+            Some(parcel) => {
+                let fds = parcel.take_fds();
+                let fds = fds.map_err(|error| failed(error.to_string()))?;
+                self.open(&parcel, |outcome, rest| self.value(outcome, rest, fds))?
+            }
             None => Err(self.death()),
         }
     }
@@ -184,17 +188,18 @@ impl Child {
         &self,
         outcome: Outcome,
         mut bytes: &[u8],
+        fds: Vec<OwnedFd>,
     ) -> Result<R, ProcessError> {
         match outcome {
             Outcome::Value => {
                 let subject = || format!("the value of `{}`", self.function);
                 // What the child did after its value was safe, a signal at its exit say, does not take it back.
-                Incoming::provide(Vec::new(), || wire::take(&mut bytes, &subject)).map_err(
-                    |error| ProcessError::Decode {
+                Incoming::provide(fds, || wire::take(&mut bytes, &subject)).map_err(|error| {
+                    ProcessError::Decode {
                         message: error.to_string(),
                         subject: self.subject(Ran::Yes),
-                    },
-                )
+                    }
+                })
             }
             Outcome::Panicked(panic) => Err(ProcessError::Panicked(panic)),
             Outcome::UnknownFunction { hint } => Err(ProcessError::UnknownFunction {

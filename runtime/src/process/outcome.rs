@@ -7,7 +7,7 @@ use std::panic::PanicHookInfo;
 use serde::{Deserialize, Serialize};
 
 use crate::arena::{Arena, Outgoing, Parcel};
-use crate::error::{Panic, Ran, Subject};
+use crate::error::{Error, Panic, Ran, Subject};
 use crate::wire;
 
 /// The head of an order; the encoded arguments follow.
@@ -44,9 +44,8 @@ impl Outcome {
     pub(super) fn leave(&self, arena: &'static Arena) {
         let subject = || "the outcome of a process".to_owned();
         let encoded = wire::with_buffer(
-            false,
             |buffer| wire::append(self, buffer, &subject),
-            |bytes, _| Parcel::new(arena, bytes, &[]),
+            |bytes, outgoing| Parcel::new(arena, bytes, outgoing),
         );
         // Without room for it, the exit code and stage must do.
         if let Ok(Ok(parcel)) = encoded {
@@ -54,21 +53,22 @@ impl Outcome {
         }
     }
 
-    /// Leaves a value, encoded already, in this process's record. Returns whether there was room.
-    pub(super) fn leave_value(arena: &'static Arena, value: &[u8], outgoing: &Outgoing) -> bool {
+    /// Leaves a value, encoded already, in this process's record.
+    ///
+    /// # Errors
+    ///
+    /// When the shared memory has no room for it, or the system none for the descriptors in it.
+    pub(super) fn leave_value(
+        arena: &'static Arena,
+        value: &[u8],
+        outgoing: &mut Outgoing,
+    ) -> Result<(), Error> {
         let mut bytes = Vec::with_capacity(value.len() + 8);
         let subject = || "the outcome of a process".to_owned();
-        if wire::append(&Outcome::Value, &mut bytes, &subject).is_err() {
-            return false;
-        }
+        wire::append(&Outcome::Value, &mut bytes, &subject)?;
         bytes.extend_from_slice(value);
-        match Parcel::new(arena, &bytes, &outgoing.objects) {
-            Ok(parcel) => {
-                arena.leave_outcome(parcel);
-                true
-            }
-            Err(_) => false,
-        }
+        arena.leave_outcome(Parcel::new(arena, &bytes, outgoing)?);
+        Ok(())
     }
 }
 

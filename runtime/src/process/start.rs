@@ -14,7 +14,7 @@ use super::boot::{self, Mark};
 use super::child::{self, Child, Started};
 use super::outcome::Order;
 use super::{Builder, tree};
-use crate::arena::{self, Arena, CHILD_MARK, ChildRecord, MAX_DEPTH, Outgoing, Parcel};
+use crate::arena::{self, Arena, CHILD_MARK, ChildRecord, MAX_DEPTH, Parcel};
 use crate::error::{Error, Result};
 use crate::registry::{ArgumentError, Encoder, ProcessFn};
 use crate::sys::{self, AsFd, BorrowedFd, ChildStdio, Launch, Launched, OwnedFd};
@@ -90,11 +90,13 @@ pub(super) fn start<F: ProcessFn>(builder: Builder, args: &F::Args<'_>) -> Resul
             ArgumentError::Decode(_) => unreachable!("encoding does not decode"),
         })
     };
-    wire::with_buffer(true, encode, |bytes, outgoing| {
-        let parcel = Parcel::new(arena, bytes, &outgoing.objects)?;
+    wire::with_buffer(encode, |bytes, outgoing| {
+        // Those that the child inherits need not wait for it.
+        let fds = std::mem::take(&mut outgoing.fds);
+        let parcel = Parcel::new(arena, bytes, outgoing)?;
         let record = ChildRecord::new(arena, &name, parcel)?;
         let daemon = builder.daemon;
-        match execute(arena, &record, F::NAME, builder, outgoing) {
+        match execute(arena, &record, F::NAME, builder, &fds) {
             Ok((launched, process)) => {
                 let Launched { pid, pipes } = launched;
                 let name = name.clone();
@@ -126,7 +128,7 @@ fn execute(
     record: &ChildRecord,
     function: &str,
     builder: Builder,
-    outgoing: &Outgoing,
+    passed: &[OwnedFd],
 ) -> Result<(Launched, OwnedFd)> {
     let failed = |what: &str| {
         let (function, what) = (function.to_owned(), what.to_owned());
@@ -148,8 +150,9 @@ fn execute(
     ];
 
     let myself = my_descriptor().map_err(failed("cannot open a descriptor of this process"))?;
-    let mut fds: Vec<BorrowedFd<'_>> = vec![arena.fd(), myself];
-    fds.extend(outgoing.fds.iter().map(AsFd::as_fd));
+    let mut fds: Vec<BorrowedFd<'_>> = arena.fds().into();
+    fds.push(myself);
+    fds.extend(passed.iter().map(AsFd::as_fd));
     // In a test, the test harness writes to standard output before the child's function begins.
     let quiet = boot::test_path().is_some();
     let placeholder = if quiet {

@@ -334,11 +334,11 @@ impl<T: Serialize> Queue<T> {
         }
         let encode =
             |buffer: &mut Vec<u8>| wire::append(item, buffer, &|| "an item for a queue".to_owned());
-        let put = wire::with_buffer(false, encode, |bytes, outgoing| {
-            let mut message = if bytes.len() <= INLINE && outgoing.objects.is_empty() {
+        let put = wire::with_buffer(encode, |bytes, outgoing| {
+            let mut message = if bytes.len() <= INLINE && outgoing.is_empty() {
                 Outbound::Inline(bytes)
             } else {
-                let parcel = Parcel::new(arena, bytes, &outgoing.objects);
+                let parcel = Parcel::new(arena, bytes, outgoing);
                 Outbound::Parcel(parcel.map_err(Refused::failed)?)
             };
             wait.until_done(queue.room(), |deadline| {
@@ -432,11 +432,15 @@ impl<T: DeserializeOwned> Queue<T> {
                 queue.pop(arena, self.0.debt(), buffer, deadline)
             });
             let message = taken.map_err(Refused::of_get)?;
-            let bytes = match &message {
-                Inbound::Inline => buffer,
-                Inbound::Parcel(parcel) => parcel.bytes(),
+            let (bytes, fds) = match &message {
+                Inbound::Inline => (&**buffer, Vec::new()),
+                Inbound::Parcel(parcel) => {
+                    let fds = parcel.take_fds();
+                    let fds = fds.map_err(|error| TryGetError::Failed(error.to_string()))?;
+                    (parcel.bytes(), fds)
+                }
             };
-            wire::decode(bytes, Vec::new(), &|| "an item of a queue".to_owned())
+            wire::decode(bytes, fds, &|| "an item of a queue".to_owned())
                 .map_err(TryGetError::Decode)
         })
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::Queue;
-use crate::arena::{Arena, Parcel, arena};
+use crate::arena::{Arena, Outgoing, Parcel, arena};
 use crate::error::{TryGetError, TryPutError};
 use crate::sync::Signal;
 
@@ -104,7 +104,8 @@ proptest! {
 fn a_process_that_dies_while_it_makes_a_ring_leaves_the_free_blocks_whole() {
     let arena = arena().expect("the arena is there");
     // As large as a ring, with its head.
-    let parcel = |byte| Parcel::new(arena, &[byte; 4096], &[]).expect("there is room");
+    let parcel =
+        |byte| Parcel::new(arena, &[byte; 4096], &mut Outgoing::default()).expect("there is room");
     // Free blocks of that size that cannot merge: the first in their list names the next.
     let mut parcels: Vec<_> = (0..9).map(|byte| (byte, parcel(byte))).collect();
     for index in [7, 5, 3, 1] {

@@ -178,7 +178,7 @@ fn run<F: ProcessFn>(
     let value = F::call(args);
     enter(Step::Returned);
     let subject = || format!("the value of `{}`", F::NAME);
-    wire::with_buffer(false, |buffer| wire::append(&value, buffer, &subject), give)
+    wire::with_buffer(|buffer| wire::append(&value, buffer, &subject), give)
         .map_err(ArgumentError::Encode)
 }
 

@@ -316,6 +316,8 @@ pub(crate) enum Packet {
     Closed,
 }
 
+pub(crate) const MAX_FDS: usize = 1;
+
 pub(crate) fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     unsupported()
 }
@@ -333,6 +335,44 @@ pub(crate) fn receive_packet(
     _buffer: &mut [u8],
     _peek: bool,
 ) -> io::Result<Packet> {
+    match socket.0 {}
+}
+
+pub(crate) fn offer_packet(
+    socket: BorrowedFd<'_>,
+    _parts: &[IoSlice<'_>],
+    _fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    match socket.0 {}
+}
+
+pub(crate) fn copy_packet(socket: BorrowedFd<'_>, _buffer: &mut [u8]) -> io::Result<Packet> {
+    match socket.0 {}
+}
+
+pub(crate) fn discard_packet(socket: BorrowedFd<'_>) -> io::Result<()> {
+    match socket.0 {}
+}
+
+pub(crate) fn peek_from(socket: BorrowedFd<'_>, _place: Option<usize>) -> io::Result<()> {
+    match socket.0 {}
+}
+
+pub(crate) fn open_files_limit() -> u64 {
+    u64::MAX
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SendBuffer {
+    pub(crate) used: usize,
+    pub(crate) size: usize,
+}
+
+pub(crate) fn send_buffer(socket: BorrowedFd<'_>) -> io::Result<SendBuffer> {
+    match socket.0 {}
+}
+
+pub(crate) fn grow_send_buffer(socket: BorrowedFd<'_>) -> io::Result<()> {
     match socket.0 {}
 }
 

@@ -34,14 +34,12 @@ thread_local! {
 /// Gives `encode` an empty buffer, and `use_it` what is in it then with what `encode` collected beside.
 #[inline]
 pub(crate) fn with_buffer<R>(
-    carries_fds: bool,
     encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
     use_it: impl FnOnce(&[u8], &mut Outgoing) -> R,
 ) -> Result<R, EncodeError> {
     borrow(&OUTBOUND, |buffer| {
         buffer.clear();
         Outgoing::collect(
-            carries_fds,
             || encode(buffer).map(|()| &*buffer),
             |encoded, outgoing| encoded.map(|bytes| use_it(bytes, outgoing)),
         )

@@ -247,7 +247,7 @@ pub(super) fn set_pending(arena: &Arena, count: usize) {
 /// How many bytes of memory the arena really takes.
 pub(super) fn resident(arena: &Arena) -> u64 {
     // By its path: opening it and closing that would take the mark away that this process lives.
-    let path = format!("/proc/self/fd/{}", arena.fd().as_raw_fd());
+    let path = format!("/proc/self/fd/{}", arena.fd.as_raw_fd());
     std::fs::metadata(path)
         .expect("the arena has a descriptor")
         .blocks()

@@ -33,10 +33,13 @@ pub(crate) use process::{
     open_self, reap, signal_name, signal_process, status_parts, wait_ended,
 };
 pub(crate) use robust::{Acquired, MutexError, RobustMutex};
-pub(crate) use socket::{Packet, packet_pair, poll_readable, receive_packet, send_packet};
+pub(crate) use socket::{
+    MAX_FDS, Packet, copy_packet, discard_packet, grow_send_buffer, offer_packet, packet_pair,
+    peek_from, poll_readable, receive_packet, send_buffer, send_packet,
+};
 pub(crate) use thread::{
-    adopt_fd, at_exit, dup_above, fd_number, fd_of_file, replace_stdout, set_thread_name,
-    start_helper, thread_id,
+    adopt_fd, at_exit, dup_above, fd_number, fd_of_file, open_files_limit, replace_stdout,
+    set_thread_name, start_helper, thread_id,
 };
 
 use std::time::{Duration, Instant};

@@ -94,6 +94,12 @@ pub(crate) fn fd_number(fd: BorrowedFd<'_>) -> i32 {
     fd.as_raw_fd()
 }
 
+/// `getrlimit(RLIMIT_NOFILE)`—How many descriptors this process may have open.
+pub(crate) fn open_files_limit() -> u64 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current.unwrap_or(u64::MAX)
+}
+
 /// Takes a descriptor that this process inherited, and keeps it from the programs that it will start.
 ///
 /// # Errors
