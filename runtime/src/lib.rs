@@ -31,6 +31,7 @@
 //! | sharing | [`Value`], [`Array`], [`Atomic`], [`Shared`], and [`SharedMemory`] with other programs |
 //! | synchronizing | [`Lock`], [`RLock`], [`Semaphore`], [`BoundedSemaphore`], [`Condition`], [`Event`], [`Barrier`] |
 //! | waiting for several at once | [`wait`](fn@wait), [`Waitable`] |
+//! | passing open files and sockets | [`Fd`] |
 //! | values that are awkward to send | [`Json`], [`RemoteError`] |
 //! | what goes wrong | [`Error`], and one type for each kind of operation, such as [`TryPutError`] and [`LockError`] |
 //! | looking inside | [`functions`], [`arena_stats`] |
@@ -86,7 +87,7 @@ pub use bytemuck;
 pub use multiproc_macros::{main, process_fn, test};
 
 pub use arena::{ArenaStats, arena_stats};
-pub use channel::{Connection, Receiver, Sender, channel, pipe};
+pub use channel::{Connection, Fd, Receiver, Sender, channel, pipe};
 pub use error::{
     AcquireError, BarrierError, DeadOwner, Deadlock, DecodeError, EncodeError, Error, LockError,
     OwnedByTheDead, Panic, ProcessError, Ran, RecvError, ReleaseError, Result, SendError, Subject,

@@ -11,6 +11,7 @@
 //! | `VALUE \| PARCEL`, `BYTES \| PARCEL` | the place of the message's parcel |
 
 mod async_forms;
+mod fd;
 mod packet;
 mod simplex;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
+pub use self::fd::Fd;
 use self::packet::{Content, PipeBody, Received};
 pub use self::simplex::{Receiver, Sender, channel};
 use crate::arena::{Handle, Incoming, Outgoing};
@@ -40,7 +42,8 @@ use crate::wire;
 /// connection that was passed to a child by value is not open in the parent any more.
 ///
 /// A connection can be sent in any message of its tree: as an argument or return value, through a queue, over another
-/// connection. It can be polled by its descriptor ([`AsFd`]): that is readable when a message or the end is there.
+/// connection. While it waits in a queue or return value, it counts among the descriptors whose number the system limits,
+/// see [`Fd`]. It can be polled by its descriptor ([`AsFd`]): that is readable when a message or the end is there.
 ///
 /// # Examples
 ///
