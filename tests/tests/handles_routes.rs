@@ -1,12 +1,231 @@
 //! Handles of every kind on every way from process to process.
+//!
+//! [`routes!`] makes a module of tests for each kind, with a test for each way. Below it are messages with handles of many
+//! kinds.
 
 mod common_shm;
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 
-use mp::{Array, Connection, Event, Lock, Queue, Value};
+use mp::{Array, Connection, Event, Fd, Lock, Queue, Receiver, Sender, Value};
 use multiproc_tests::leaks::alone;
 use serde::{Deserialize, Serialize};
+
+/// `kind: type, make, use, check;` for each kind: `make` gives a handle and what will show its use, another process uses the
+/// handle, and then this one checks.
+macro_rules! routes {
+    ($($kind:ident: $handle:ty, $make:expr, $used:expr, $check:expr;)*) => { $(
+        mod $kind {
+            use super::*;
+
+            fn used(handle: $handle) {
+                let used: fn($handle) = $used;
+                used(handle);
+            }
+
+            /// Gives a handle to `way`, by which another process gets and uses it, and checks that it was used.
+            fn is_used_by(way: impl FnOnce($handle)) {
+                let (handle, witness) = $make;
+                way(handle);
+                show(witness, $check);
+                assert_eq!(mp::__private::waiting_descriptors().expect("counting"), 0);
+            }
+
+            #[mp::process_fn]
+            fn take(handle: $handle) {
+                used(handle);
+            }
+
+            #[mp::process_fn]
+            fn take_inside(mut handles: Vec<Option<Inside<$handle>>>) {
+                match handles.remove(1) {
+                    Some(Inside::Named { handle, number: 7 }) => used(*handle),
+                    _ => panic!("it came out as another one"),
+                }
+            }
+
+            #[mp::process_fn]
+            fn give_back(handle: $handle) -> Result<($handle, u8), String> {
+                Ok((handle, 7))
+            }
+
+            #[mp::process_fn]
+            fn take_from_queue(handles: Queue<$handle>) {
+                used(handles.get().expect("getting"));
+            }
+
+            #[mp::process_fn]
+            fn take_from_pipe(peer: Connection<u8, (u8, $handle)>) {
+                used(peer.recv().expect("receiving").1);
+            }
+
+            #[mp::process_fn]
+            fn take_from_channel(handles: Receiver<$handle>) {
+                used(handles.recv().expect("receiving"));
+            }
+
+            #[mp::process_fn]
+            fn hand_on(from: Queue<$handle>, to: Sender<$handle>) {
+                to.send(from.get().expect("getting")).expect("sending");
+            }
+
+            #[mp::process_fn]
+            fn pass_down(handle: $handle, depth: u32) {
+                match depth {
+                    0 => used(handle),
+                    _ => ends(mp::spawn!(pass_down, handle, depth - 1)),
+                }
+            }
+
+            #[mp::test]
+            fn as_an_argument() {
+                alone(|| is_used_by(|handle| ends(mp::spawn!(take, handle))));
+            }
+
+            #[mp::test]
+            fn inside_of_something() {
+                alone(|| is_used_by(|handle| {
+                    let handle = Inside::Named { handle: Box::new(handle), number: 7 };
+                    ends(mp::spawn!(take_inside, vec![Some(Inside::Nothing), Some(handle), None]));
+                }));
+            }
+
+            #[mp::test]
+            fn as_a_return_value() {
+                alone(|| is_used_by(|handle| {
+                    let given = mp::spawn!(give_back, handle).expect("spawning").join();
+                    used(given.expect("it ends").expect("it is fine").0);
+                }));
+            }
+
+            #[mp::test]
+            fn through_queues() {
+                alone(|| for new in [Queue::new, || Queue::bounded(1)] {
+                    is_used_by(|handle| {
+                        let queue = new().expect("making a queue");
+                        queue.put(handle).expect("putting");
+                        ends(mp::spawn!(take_from_queue, queue));
+                    });
+                });
+            }
+
+            #[mp::test]
+            fn over_pipes() {
+                alone(|| is_used_by(|handle| {
+                    let (mine, theirs) = mp::pipe().expect("making a pipe");
+                    mine.send((0, handle)).expect("sending");
+                    ends(mp::spawn!(take_from_pipe, theirs));
+                }));
+            }
+
+            #[mp::test]
+            fn over_channels() {
+                alone(|| is_used_by(|handle| {
+                    let (tx, rx) = mp::channel().expect("making a channel");
+                    tx.send(handle).expect("sending");
+                    ends(mp::spawn!(take_from_channel, rx));
+                }));
+            }
+
+            #[mp::test]
+            fn through_other_hands() {
+                alone(|| is_used_by(|handle| {
+                    let queue = Queue::new().expect("making a queue");
+                    let (tx, rx) = mp::channel().expect("making a channel");
+                    queue.put(handle).expect("putting");
+                    ends(mp::spawn!(hand_on, queue, tx));
+                    ends(mp::spawn!(take_from_channel, rx));
+                }));
+            }
+
+            #[mp::test]
+            fn to_grandchildren() {
+                alone(|| is_used_by(|handle| ends(mp::spawn!(pass_down, handle, 2))));
+            }
+        }
+    )* };
+}
+
+routes! {
+    queue: Queue<String>, two(Queue::new()), |queue| queue.put("used".to_owned()).unwrap(), |queue| assert_eq!(queue.get().unwrap(), "used");
+    lock: Lock, locked(), |lock| assert!(lock.try_lock().is_err()), |owner: Owner| owner.ends();
+    value: Value<u64>, two(Value::new(1)), |value| value.set(7).unwrap(), |value| assert_eq!(value.get().unwrap(), 7);
+    array: Array<u8>, two(Array::zeroed(2)), |array| array.lock().unwrap()[1] = 7, |array| assert_eq!(array.to_vec().unwrap(), [0, 7]);
+    event: Event, two(Event::new()), |event| event.set(), |event| assert!(event.is_set());
+    connection: Connection<u8, ()>, mp::pipe().unwrap(), |end| end.send(7).unwrap(), |peer: Connection<(), u8>| assert_eq!(peer.recv(), Ok(7));
+    sender: Sender<u8>, mp::channel().unwrap(), |tx| tx.send(7).unwrap(), |rx: Receiver<u8>| assert_eq!(rx.recv(), Ok(7));
+    receiver: Receiver<Event>, to_be_received(), |rx| rx.recv().unwrap().set(), |(event, _tx): (Event, Sender<Event>)| assert!(event.is_set());
+    fd: Fd<UnixStream>, stream(), |mut fd| fd.write_all(&[7]).unwrap(), |mut peer: UnixStream| assert_eq!(read_all(&mut peer), [7]);
+}
+
+#[derive(Serialize, Deserialize)]
+enum Inside<H> {
+    Nothing,
+    Named { handle: Box<H>, number: u8 },
+}
+
+/// Two handles of an object.
+fn two<H: Clone>(made: mp::Result<H>) -> (H, H) {
+    let handle = made.expect("making an object");
+    (handle.clone(), handle)
+}
+
+/// A thread that owns a lock.
+struct Owner(mpsc::Sender<()>, JoinHandle<()>);
+
+impl Owner {
+    fn ends(self) {
+        drop(self.0);
+        self.1.join().expect("it ends");
+    }
+}
+
+/// A lock that is owned.
+fn locked() -> (Lock, Owner) {
+    let (lock, own) = two(Lock::new());
+    let (ready, is_ready) = mpsc::channel();
+    let (end, ends) = mpsc::channel();
+    let owner = thread::spawn(move || {
+        let _guard = own.lock().expect("it is free");
+        ready.send(()).expect("somebody waits");
+        let _ = ends.recv();
+    });
+    is_ready.recv().expect("it owns the lock");
+    (lock, Owner(end, owner))
+}
+
+/// Calls a closure that the compiler could not give a type otherwise.
+fn show<W>(witness: W, check: impl FnOnce(W)) {
+    check(witness);
+}
+
+/// A receiver for which an event is underway.
+fn to_be_received() -> (Receiver<Event>, (Event, Sender<Event>)) {
+    let (tx, rx) = mp::channel().expect("making a channel");
+    let event = Event::new().expect("making an event");
+    tx.send(event.clone()).expect("sending");
+    (rx, (event, tx))
+}
+
+fn stream() -> (Fd<UnixStream>, UnixStream) {
+    let (stream, peer) = UnixStream::pair().expect("making a pair");
+    (stream.into(), peer)
+}
+
+/// What comes from a stream until nobody has its other end any more.
+fn read_all(stream: &mut UnixStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("reading");
+    bytes
+}
+
+fn ends(process: mp::Result<mp::Process<()>>) {
+    process.expect("spawning").join().expect("it ends");
+}
 
 /// One handle of each kind.
 #[derive(Clone, Serialize, Deserialize)]
