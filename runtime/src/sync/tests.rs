@@ -1,5 +1,8 @@
 //! What happens when who sets an event or wakes others dies in the middle of it, and how waiting is found out.
 
+mod signals;
+mod words;
+
 use std::mem;
 use std::panic::Location;
 use std::sync::mpsc;
