@@ -142,7 +142,7 @@ fn no_notification_is_missed() {
             WORD.notify_one();
         }
     };
-    let threads = [consume, consume, consume].map(|consume| thread::spawn(consume));
+    let threads = [consume; 3].map(thread::spawn);
     for _ in 0..3 {
         ends(produce);
     }
@@ -272,7 +272,7 @@ fn threads_pass_together() {
         }
         led
     };
-    let threads = [step, step, step].map(|step| thread::spawn(step));
+    let threads = [step; 3].map(thread::spawn);
     let led: u32 = threads
         .map(|thread| ends(|| thread.join()).expect("no panic"))
         .iter()
