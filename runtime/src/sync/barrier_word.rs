@@ -134,7 +134,7 @@ impl State {
 }
 
 impl BarrierWord {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             state: AtomicU64::new(0),
             signal: Signal::new(),

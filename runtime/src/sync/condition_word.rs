@@ -89,7 +89,7 @@ impl State {
 }
 
 impl ConditionWord {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             state: AtomicU64::new(0),
             bell: AtomicU32::new(0),

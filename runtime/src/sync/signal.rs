@@ -29,7 +29,7 @@ const ONE: u32 = 4;
 pub(crate) struct Announced(u32);
 
 impl Signal {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(AtomicU32::new(0))
     }
 

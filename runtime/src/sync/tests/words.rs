@@ -98,17 +98,17 @@ fn more_dead_waiters_than_can_be_counted() {
 
 #[test]
 fn sleepers_go_one_by_one() {
-    static WORD: ConditionWord = ConditionWord::new();
+    let word: &ConditionWord = Box::leak(Box::new(ConditionWord::new()));
     static GONE: AtomicU32 = AtomicU32::new(0);
-    let tickets = [(); 3].map(|()| WORD.enter());
+    let tickets = [(); 3].map(|()| word.enter());
     let sleepers = tickets.map(|ticket| {
         thread::spawn(move || {
-            assert!(WORD.wait(ticket, None));
+            assert!(word.wait(ticket, None));
             GONE.fetch_add(1, Ordering::SeqCst);
         })
     });
     for gone in 1..=3 {
-        WORD.notify_one();
+        word.notify_one();
         ends(move || while GONE.load(Ordering::SeqCst) < gone {});
         // Longer than anybody sleeps without a look.
         thread::sleep(Duration::from_millis(1100));
@@ -122,24 +122,24 @@ fn sleepers_go_one_by_one() {
 #[test]
 fn no_notification_is_missed() {
     const ITEMS: u32 = 20_000;
-    static WORD: ConditionWord = ConditionWord::new();
+    let word: &ConditionWord = Box::leak(Box::new(ConditionWord::new()));
     static ITEMS_THERE: Mutex<u32> = Mutex::new(0);
-    let consume = || {
+    let consume = move || {
         for _ in 0..ITEMS {
             let mut items = ITEMS_THERE.lock().expect("no panic");
             while *items == 0 {
-                let ticket = WORD.enter();
+                let ticket = word.enter();
                 drop(items);
-                WORD.wait(ticket, None);
+                word.wait(ticket, None);
                 items = ITEMS_THERE.lock().expect("no panic");
             }
             *items -= 1;
         }
     };
-    let produce = || {
+    let produce = move || {
         for _ in 0..ITEMS {
             *ITEMS_THERE.lock().expect("no panic") += 1;
-            WORD.notify_one();
+            word.notify_one();
         }
     };
     let threads = [consume; 3].map(thread::spawn);
@@ -257,15 +257,15 @@ fn rounds_are_counted_around() {
 #[test]
 fn threads_pass_together() {
     const ROUNDS: u32 = 10_000;
-    static WORD: BarrierWord = BarrierWord::new();
+    let word: &BarrierWord = Box::leak(Box::new(BarrierWord::new()));
     static COME: AtomicU32 = AtomicU32::new(0);
-    let step = || {
+    let step = move || {
         let mut led = 0;
         for round in 1..=ROUNDS {
             COME.fetch_add(1, Ordering::SeqCst);
-            match WORD.arrive(3) {
+            match word.arrive(3) {
                 Arrival::Last => led += 1,
-                Arrival::Early(round) => assert_eq!(WORD.wait(round, None), Ending::Passed),
+                Arrival::Early(round) => assert_eq!(word.wait(round, None), Ending::Passed),
                 Arrival::Broken => panic!("nobody broke it"),
             }
             assert!(COME.load(Ordering::SeqCst) >= 3 * round);
