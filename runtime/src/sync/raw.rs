@@ -182,9 +182,22 @@ impl RawLock {
         self.owner() == arena.identity() && self.mutex.owner().is_some()
     }
 
-    /// Whether the calling thread owns the lock.
-    pub(super) fn is_owned_by_caller(&self, arena: &Arena) -> bool {
-        // The first costs nothing, and is false for most others.
+    /// Takes the lock if it is free; `None` when the calling thread owns it already.
+    pub(super) fn try_lock_again(
+        &self,
+        arena: &'static Arena,
+    ) -> Result<Option<RawGuard<'_>>, LockError<RawGuard<'_>>> {
+        match self.mutex.try_lock() {
+            Ok(acquired) => self.acquired(arena, acquired).map(Some),
+            Err(MutexError::AlreadyOwned) => Ok(None),
+            // Not every C library says so when it need not wait.
+            Err(_) if self.is_owned_by_caller(arena) => Ok(None),
+            Err(_) => Err(LockError::WouldBlock),
+        }
+    }
+
+    fn is_owned_by_caller(&self, arena: &Arena) -> bool {
+        // The first costs no system call, and is false for the threads of other processes.
         self.is_owned_here(arena) && self.mutex.owner() == Some(sys::thread_id())
     }
 

@@ -159,11 +159,7 @@ impl RLock {
     ///
     /// [`LockError::WouldBlock`] when somebody else owns it, and [`LockError::OwnerDied`] as in [`lock`](Self::lock).
     pub fn try_lock(&self) -> Result<RLockGuard<'_>, LockError<RLockGuard<'_>>> {
-        let (body, arena) = (self.0.body(), self.0.arena());
-        match body.enter_again(arena) {
-            Some(guard) => Ok(guard),
-            None => body.enter(arena, body.lock.try_lock(arena)),
-        }
+        self.0.body().try_lock(self.0.arena())
     }
 
     /// Waits for the lock for at most `timeout`, unless this thread owns it already.
@@ -202,20 +198,25 @@ impl RLock {
 
 impl RLockBody {
     fn lock_until(&self, arena: &'static Arena, deadline: Option<Instant>) -> RLockResult<'_> {
-        match self.enter_again(arena) {
-            Some(guard) => Ok(guard),
-            None => self.enter(arena, self.lock.lock(arena, deadline)),
+        match self.try_lock(arena) {
+            Err(LockError::WouldBlock) => self.enter(arena, self.lock.lock(arena, deadline)),
+            other => other,
         }
     }
 
-    /// One guard more of a thread that owns the lock.
-    fn enter_again(&self, arena: &'static Arena) -> Option<RLockGuard<'_>> {
-        if !self.lock.is_owned_by_caller(arena) {
-            return None;
+    fn try_lock(&self, arena: &'static Arena) -> RLockResult<'_> {
+        match self.lock.try_lock_again(arena) {
+            Ok(Some(raw)) => self.enter(arena, Ok(raw)),
+            Ok(None) => Ok(self.enter_again(arena)),
+            Err(error) => self.enter(arena, Err(error)),
         }
+    }
+
+    /// One guard more of the thread that owns the lock.
+    fn enter_again(&self, arena: &'static Arena) -> RLockGuard<'_> {
         let levels = self.levels.load(Ordering::Relaxed);
         self.levels.store(levels + 1, Ordering::Relaxed);
-        Some(self.guard(arena, None))
+        self.guard(arena, None)
     }
 
     /// The first guard of a thread that acquired the lock, if it did.
