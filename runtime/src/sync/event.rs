@@ -1,29 +1,16 @@
-//! The event.
-//!
-//! The word is a count of how often the event was set, and two bits:
-//!
-//! | bits | meaning | who may change it | its owner died here |
-//! |---|---|---|---|
-//! | none | not set, nobody sleeps | `set` adds `SET` and counts; a waiter adds `SLEEPERS` | – |
-//! | `SLEEPERS` | not set, somebody may sleep | `set` adds `SET` and counts | a waiter: one wake-up too many |
-//! | `SET` | set | `clear` removes it | – |
-//! | `SET` and `SLEEPERS` | set, and somebody is waking all | `set` wakes all and removes `SLEEPERS`; `clear` removes `SET` | the next `set` wakes all; so does burying the dead |
+//! The event. Its [word](super::event_word) is all there is to it.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::atomic::{AtomicU32, Ordering};
-use super::wait::{Patience, deadline_after};
+use super::atomic::AtomicU32;
+use super::event_word::{EventWord, Moment};
+use super::wait::deadline_after;
 use crate::arena::{Arena, Body, Care, Handle, Kind, Offset};
 use crate::error::Result;
 use crate::reactor::{Word, until};
-use crate::sys;
-
-const SLEEPERS: u32 = 1;
-const SET: u32 = 2;
-const ONE: u32 = 4;
 
 /// A flag that processes wait for.
 ///
@@ -45,13 +32,10 @@ const ONE: u32 = 4;
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Event(Handle<EventBody, ()>);
-
-#[repr(C)]
-struct EventBody(AtomicU32);
+pub struct Event(Handle<EventWord, ()>);
 
 // SAFETY: one atomic word.
-unsafe impl Body for EventBody {
+unsafe impl Body for EventWord {
     const KIND: Kind = Kind::Event;
 }
 
@@ -60,35 +44,8 @@ inventory::submit! { Care { kind: Kind::Event, knock, destroy: None } }
 /// Wakes those whom somebody who died may have been about to wake.
 fn knock(arena: &'static Arena, body: Offset) {
     // SAFETY: an event's body, which the caller has a reference to.
-    let event: &EventBody = unsafe { arena.at(body) };
-    sys::futex_wake(&event.0, u32::MAX);
-}
-
-impl EventBody {
-    fn set(&self) {
-        let mut word = self.0.load(Ordering::SeqCst);
-        let set = loop {
-            let set = if word & SET == 0 {
-                word.wrapping_add(ONE) | SET
-            } else {
-                word
-            };
-            match self
-                .0
-                .compare_exchange(word, set, Ordering::SeqCst, Ordering::SeqCst)
-            {
-                Ok(_) => break set,
-                Err(now) => word = now,
-            }
-        };
-        if set & SLEEPERS != 0 {
-            sys::futex_wake(&self.0, u32::MAX);
-            // Whoever sleeps since then has found the event cleared: the word is another one.
-            let _ =
-                self.0
-                    .compare_exchange(set, set & !SLEEPERS, Ordering::SeqCst, Ordering::Relaxed);
-        }
-    }
+    let event: &EventWord = unsafe { arena.at(body) };
+    event.knock();
 }
 
 impl Event {
@@ -108,8 +65,8 @@ impl Event {
     pub fn new() -> Result<Self> {
         // SAFETY: the closure writes the whole body.
         let handle = unsafe {
-            Handle::create(size_of::<EventBody>(), |place: *mut EventBody| {
-                place.write(EventBody(AtomicU32::new(0)));
+            Handle::create(size_of::<EventWord>(), |place: *mut EventWord| {
+                place.write(EventWord::new());
             })
         };
         Ok(Self(handle?))
@@ -145,7 +102,7 @@ impl Event {
     /// # Ok::<(), mp::Error>(())
     /// ```
     pub fn clear(&self) {
-        self.word().fetch_and(!SET, Ordering::SeqCst);
+        self.0.body().clear();
     }
 
     /// Tells whether the event is set.
@@ -160,7 +117,7 @@ impl Event {
     /// # Ok::<(), mp::Error>(())
     /// ```
     pub fn is_set(&self) -> bool {
-        self.word().load(Ordering::Acquire) & SET != 0
+        self.0.body().is_set()
     }
 
     /// Waits until the event is set.
@@ -188,7 +145,7 @@ impl Event {
     ///
     /// None so far.
     pub fn wait(&self) -> Result<()> {
-        self.wait_until(None);
+        self.0.body().wait(None);
         Ok(())
     }
 
@@ -210,7 +167,7 @@ impl Event {
     ///
     /// None so far.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
-        Ok(self.wait_until(deadline_after(timeout)))
+        Ok(self.0.body().wait(deadline_after(timeout)))
     }
 
     /// Waits until the event is set, without blocking the thread.
@@ -238,60 +195,20 @@ impl Event {
         let moment = self.moment();
         until(|| self.announce(), || self.is_ready(moment).then_some(())).await
     }
-
-    fn wait_until(&self, deadline: Option<Instant>) -> bool {
-        let word = self.word();
-        let mut patience = Patience::default();
-        let mut seen = word.load(Ordering::Acquire);
-        let count = seen / ONE;
-        loop {
-            if seen & SET != 0 || seen / ONE != count {
-                return true;
-            }
-            if !patience.wait() {
-                if seen & SLEEPERS == 0 {
-                    let _ = word.compare_exchange(
-                        seen,
-                        seen | SLEEPERS,
-                        Ordering::SeqCst,
-                        Ordering::Relaxed,
-                    );
-                } else if !sys::futex_wait(word, seen, deadline) {
-                    let seen = word.load(Ordering::Acquire);
-                    return seen & SET != 0 || seen / ONE != count;
-                }
-            }
-            seen = word.load(Ordering::Acquire);
-        }
-    }
-
-    fn word(&self) -> &AtomicU32 {
-        &self.0.body().0
-    }
 }
 
 /// An event that was set and cleared again since the moment has woken all who waited in it.
 impl Word for Event {
     fn moment(&self) -> u32 {
-        self.word().load(Ordering::Acquire) / ONE
+        self.0.body().moment().0
     }
 
     fn is_ready(&self, moment: u32) -> bool {
-        let word = self.word().load(Ordering::Acquire);
-        word & SET != 0 || word / ONE != moment
+        self.0.body().has_happened_since(Moment(moment))
     }
 
     fn announce(&self) -> (&AtomicU32, u32) {
-        let word = self.word();
-        let mut seen = word.load(Ordering::SeqCst);
-        // If the event is set, the caller will find it so.
-        while seen & (SET | SLEEPERS) == 0 {
-            match word.compare_exchange(seen, seen | SLEEPERS, Ordering::SeqCst, Ordering::SeqCst) {
-                Ok(_) => seen |= SLEEPERS,
-                Err(now) => seen = now,
-            }
-        }
-        (word, seen)
+        self.0.body().announce()
     }
 }
 

@@ -17,6 +17,7 @@ mod condition;
 mod condition_word;
 mod deadlock;
 mod event;
+mod event_word;
 mod lock;
 mod raw;
 mod rlock;
