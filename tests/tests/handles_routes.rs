@@ -8,10 +8,14 @@ mod common_shm;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
-use mp::{Array, Connection, Event, Fd, Lock, Queue, Receiver, Sender, Value};
+use mp::{
+    Array, Atomic, Barrier, BoundedSemaphore, Condition, Connection, Event, Fd, JoinableQueue,
+    Lock, Queue, RLock, Receiver, Semaphore, Sender, Shared, SharedMemory, Value,
+};
 use multiproc_tests::leaks::alone;
 use serde::{Deserialize, Serialize};
 
@@ -152,7 +156,16 @@ macro_rules! routes {
 
 routes! {
     queue: Queue<String>, two(Queue::new()), |queue| queue.put("used".to_owned()).unwrap(), |queue| assert_eq!(queue.get().unwrap(), "used");
-    lock: Lock, locked(), |lock| assert!(lock.try_lock().is_err()), |owner: Owner| owner.ends();
+    joinable_queue: JoinableQueue<u8>, two(JoinableQueue::new()), |tasks| tasks.put(7).unwrap(), |tasks| assert_eq!((tasks.get(), tasks.unfinished()), (Ok(7), 1));
+    lock: Lock, owned(Lock::new(), |lock, meanwhile| { let _guard = lock.lock().unwrap(); meanwhile() }), |lock| assert!(lock.try_lock().is_err()), |owner: Owner| owner.ends();
+    rlock: RLock, owned(RLock::new(), |lock, meanwhile| { let _guard = lock.lock().unwrap(); meanwhile() }), |lock| assert!(lock.try_lock().is_err()), |owner: Owner| owner.ends();
+    semaphore: Semaphore, two(Semaphore::new(0)), |semaphore| semaphore.release().unwrap(), |semaphore| assert_eq!(semaphore.value(), 1);
+    bounded_semaphore: BoundedSemaphore, taken(), |semaphore| semaphore.release().unwrap(), |semaphore| assert_eq!(semaphore.value(), 1);
+    condition: Condition, waited_for(), |condition| condition.notify_all(), |waiter: JoinHandle<()>| waiter.join().unwrap();
+    barrier: Barrier, two(Barrier::new(2)), |barrier| barrier.abort(), |barrier| assert!(barrier.is_broken());
+    atomic: Atomic<u64>, two(Atomic::new(1)), |atomic| atomic.store(7, Ordering::SeqCst), |atomic| assert_eq!(atomic.load(Ordering::SeqCst), 7);
+    shared: Shared<[u16]>, two(Shared::from_slice(&[1, 7])), |data| assert_eq!(data[..], [1, 7]), |data| assert_eq!(data[..], [1, 7]);
+    shared_memory: SharedMemory, two(SharedMemory::create(None, 8)), |memory| memory.write_at(3, &[7]), |memory| memory_has(&memory, [0, 0, 0, 7]);
     value: Value<u64>, two(Value::new(1)), |value| value.set(7).unwrap(), |value| assert_eq!(value.get().unwrap(), 7);
     array: Array<u8>, two(Array::zeroed(2)), |array| array.lock().unwrap()[1] = 7, |array| assert_eq!(array.to_vec().unwrap(), [0, 7]);
     event: Event, two(Event::new()), |event| event.set(), |event| assert!(event.is_set());
@@ -184,18 +197,52 @@ impl Owner {
     }
 }
 
-/// A lock that is owned.
-fn locked() -> (Lock, Owner) {
-    let (lock, own) = two(Lock::new());
+/// A lock that a thread owns while the function that it is given waits.
+fn owned<L: Clone + Send + 'static>(
+    made: mp::Result<L>,
+    own: impl FnOnce(&L, &dyn Fn()) + Send + 'static,
+) -> (L, Owner) {
+    let (lock, other) = two(made);
     let (ready, is_ready) = mpsc::channel();
-    let (end, ends) = mpsc::channel();
+    let (end, ends) = mpsc::channel::<()>();
     let owner = thread::spawn(move || {
-        let _guard = own.lock().expect("it is free");
-        ready.send(()).expect("somebody waits");
-        let _ = ends.recv();
+        own(&other, &|| {
+            ready.send(()).expect("somebody waits");
+            let _ = ends.recv();
+        });
     });
     is_ready.recv().expect("it owns the lock");
     (lock, Owner(end, owner))
+}
+
+/// A semaphore that has given its only permit away.
+fn taken() -> (BoundedSemaphore, BoundedSemaphore) {
+    let semaphore = BoundedSemaphore::new(1).expect("making a semaphore");
+    semaphore.acquire().expect("there is one").forget();
+    (semaphore.clone(), semaphore)
+}
+
+/// A condition for which a thread waits.
+fn waited_for() -> (Condition, JoinHandle<()>) {
+    let (condition, other) = two(Condition::new());
+    let (lock, others) = two(Lock::new());
+    let (ready, is_ready) = mpsc::channel();
+    let waiter = thread::spawn(move || {
+        let guard = others.lock().expect("nobody dies");
+        ready.send(()).expect("somebody waits");
+        drop(other.wait(guard).expect("nobody dies"));
+    });
+    is_ready.recv().expect("it has the lock");
+    // When the lock is free again, it waits.
+    drop(lock.lock().expect("nobody dies"));
+    (condition, waiter)
+}
+
+fn memory_has(memory: &SharedMemory, bytes: [u8; 4]) {
+    let mut read = [0; 4];
+    memory.read_at(0, &mut read);
+    assert_eq!(read, bytes);
+    memory.unlink().expect("it has a name");
 }
 
 /// Calls a closure that the compiler could not give a type otherwise.
