@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Serialize, Deserialize)]
 struct Stage {
     queue: mp::Queue<Item>,
+    files: mp::Queue<Vec<mp::Fd<std::fs::File>>>,
     bounded: mp::Queue<u64>,
     tasks: mp::JoinableQueue<Vec<u8>>,
     lock: mp::Lock,
@@ -26,15 +27,16 @@ struct Stage {
     atomic: mp::Atomic<u64>,
 }
 
-/// Lies in a queue as a small message, as a parcel, or as a parcel that names an object.
+/// Lies in a queue as a small message, as a parcel, as a parcel that names an object, or as one that was large from the beginning.
 type Item = (u64, Vec<u8>, Option<mp::Value<u64>>);
 
-fn items() -> [Item; 3] {
+fn items() -> [Item; 4] {
     let value = mp::Value::new(3).expect("making a value");
     [
         (1, vec![], None),
         (2, vec![2; 9000], None),
         (3, vec![], Some(value)),
+        (4, vec![4; 50_000], None),
     ]
 }
 
@@ -42,6 +44,7 @@ impl Stage {
     fn new() -> mp::Result<Self> {
         Ok(Self {
             queue: mp::Queue::new()?,
+            files: mp::Queue::new()?,
             bounded: mp::Queue::bounded(2)?,
             tasks: mp::JoinableQueue::new()?,
             lock: mp::Lock::new()?,
@@ -60,7 +63,7 @@ fn put_and_get(stage: &Stage) {
     for item in items() {
         stage.queue.put(item).expect("putting");
     }
-    for _ in 0..3 {
+    for _ in 0..4 {
         stage.queue.get().expect("getting");
     }
     stage.bounded.put(1).expect("putting");
@@ -156,12 +159,23 @@ fn grandchild(stage: Stage) -> Vec<Item> {
 
 fn start(stage: &Stage) {
     let process = mp::spawn!(grandchild, stage.clone()).expect("spawning");
-    assert_eq!(process.join().expect("it returns").len(), 3);
+    assert_eq!(process.join().expect("it returns").len(), 4);
     while stage.queue.try_get().is_ok() {}
 }
 
+fn pass_files(stage: &Stage) {
+    let file = || mp::Fd::new(std::fs::File::open("/dev/null").expect("it is there"));
+    stage.files.put(vec![file(), file()]).expect("putting");
+    stage.files.put(vec![file()]).expect("putting");
+    assert_eq!(stage.files.get().expect("getting").len(), 2);
+    assert_eq!(stage.files.get().expect("getting").len(), 1);
+    // Nobody takes these.
+    let dropped = mp::Queue::new().expect("making a queue");
+    dropped.put(file()).expect("putting");
+}
+
 /// What a child does that is to die; by number, because functions do not travel.
-const SCRIPTS: [fn(&Stage); 8] = [
+const SCRIPTS: [fn(&Stage); 9] = [
     put_and_get,
     outgrow,
     do_tasks,
@@ -170,6 +184,7 @@ const SCRIPTS: [fn(&Stage); 8] = [
     make_and_drop,
     send_and_receive,
     start,
+    pass_files,
 ];
 
 #[mp::process_fn]
@@ -204,10 +219,19 @@ fn use_all(stage: &Stage, point: u64) {
             0 => assert_eq!(bytes, [7; 700]),
             1 => assert!(bytes.is_empty() && value.is_none()),
             2 => assert_eq!(bytes, [2; 9000]),
+            4 => assert_eq!(bytes, [4; 50_000]),
             3 => assert_eq!(value.expect("one").get().expect("nobody locks it"), 3),
             _ => panic!("at point {point}: item {number}"),
         }
     }
+    while let Ok(files) = stage.files.try_get() {
+        assert!(!files.is_empty() && files.len() < 3, "at point {point}");
+    }
+    assert_eq!(
+        mp::__private::waiting_descriptors().expect("counting"),
+        0,
+        "at point {point}"
+    );
     while let Ok(number) = stage.bounded.try_get() {
         assert_eq!(number, 1);
     }
@@ -244,4 +268,5 @@ scripts! {
     making_and_dropping_objects: 5, 5;
     sending_and_receiving: 6, 3;
     starting_processes: 7, 3;
+    passing_files: 8, 3;
 }

@@ -42,33 +42,61 @@ impl Parcel {
         bytes: &[u8],
         outgoing: &mut Outgoing,
     ) -> Result<Self> {
-        let mut descriptors = Offset::NONE;
+        // One more for the descriptors.
+        let mut parcel = Self::with_room(arena, bytes.len(), outgoing.objects.len() + 1)?;
+        parcel.attach(outgoing)?;
+        parcel.write_at(0, bytes);
+        Ok(parcel)
+    }
+
+    /// Makes a parcel of this process for a message of `length` bytes, which are not written yet, that will name up to
+    /// `objects` objects.
+    pub(super) fn with_room(arena: &'static Arena, length: usize, objects: usize) -> Result<Self> {
+        let mut tx = arena.begin();
+        let place = tx.allocate(HEADER + 8 * objects as u64 + length as u64)?;
+        let header = arena.parcel(place);
+        tx.set(&header.objects, 0);
+        tx.set(&header.room, objects as u64);
+        tx.set(&header.length, length as u64);
+        tx.set(&header.descriptors, 0);
+        tx.link(&arena.me().parcels, place);
+        tx.commit();
+        Ok(Self { arena, place })
+    }
+
+    /// Lets the message have all that it carries besides bytes, for which there is room.
+    pub(super) fn attach(&mut self, outgoing: &mut Outgoing) -> Result<()> {
+        let (arena, header) = (self.arena, self.arena.parcel(self.place));
         if !outgoing.fds.is_empty() {
             let parked = arena.park(&outgoing.fds)?;
             outgoing.fds.clear();
-            descriptors = parked.held().place();
+            let descriptors = parked.held().place();
+            header.descriptors.store(descriptors.0, Ordering::Relaxed);
             outgoing.objects.push(Arc::clone(parked.held()));
         }
-        let objects = &outgoing.objects;
-        let mut tx = arena.begin();
-        let place = tx.allocate(HEADER + 8 * objects.len() as u64 + bytes.len() as u64)?;
-        let header = arena.parcel(place);
-        tx.set(&header.objects, 0);
-        tx.set(&header.room, objects.len() as u64);
-        tx.set(&header.length, bytes.len() as u64);
-        tx.set(&header.descriptors, descriptors.0);
-        tx.link(&arena.me().parcels, place);
-        tx.commit();
-        let mut parcel = Self { arena, place };
-        for (index, object) in (0..).zip(objects) {
+        for (index, object) in (0..).zip(&outgoing.objects) {
             let mut tx = arena.begin();
-            tx.set(arena.word(place.plus(HEADER + 8 * index)), object.place().0);
+            let reference = self.place.plus(HEADER + 8 * index);
+            tx.set(arena.word(reference), object.place().0);
             tx.refer(object.place());
             tx.set(&header.objects, index + 1);
             tx.commit();
         }
-        parcel.bytes_mut().copy_from_slice(bytes);
-        Ok(parcel)
+        Ok(())
+    }
+
+    /// Writes a part of the message.
+    pub(super) fn write_at(&mut self, start: usize, bytes: &[u8]) {
+        let part = &mut self.bytes_mut()[start..start + bytes.len()];
+        let place = part.as_mut_ptr();
+        // SAFETY: as many bytes of this process's parcel, which `bytes` are not, because it is borrowed.
+        unsafe { self.arena.fill(place, bytes) };
+    }
+
+    /// Says how long the message is, which is not longer than there is room for.
+    pub(super) fn set_length(&mut self, length: usize) {
+        let header = self.arena.parcel(self.place);
+        header.length.store(length as u64, Ordering::Relaxed);
     }
 
     pub(super) fn arena(&self) -> &'static Arena {
@@ -78,7 +106,7 @@ impl Parcel {
     /// The message.
     pub(crate) fn bytes(&self) -> &[u8] {
         let (place, length) = self.arena.parcel_bytes(self.place);
-        // SAFETY: the parcel's bytes, initialised by `new`, which nobody but the owner touches (A3, A5).
+        // SAFETY: the parcel's bytes, which are initialised memory of the arena, and which nobody but the owner touches (A3, A5).
         unsafe {
             std::slice::from_raw_parts(self.arena.pointer(place, length).as_ptr(), length as usize)
         }

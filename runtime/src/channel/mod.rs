@@ -27,9 +27,9 @@ use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
 pub use self::fd::Fd;
-use self::packet::{Content, PipeBody, Received};
+use self::packet::{Content, Message, PipeBody, Received};
 pub use self::simplex::{Receiver, Sender, channel};
-use crate::arena::{Handle, Incoming, Outgoing};
+use crate::arena::{Draft, Handle, Incoming, Outgoing};
 use crate::error::{DecodeError, Error, RecvError, Result, SendError};
 use crate::sync::deadline_after;
 use crate::sys::{self, AsFd, BorrowedFd, OwnedFd};
@@ -142,7 +142,8 @@ impl<S, R> Connection<S, R> {
     /// [`SendError::Closed`] when the peer is gone, and [`SendError::Failed`] when the shared memory is full or the
     /// system refuses.
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError<()>> {
-        self.transmit(Content::Bytes, bytes, &mut Outgoing::default())
+        let message = Message::Bytes(bytes);
+        self.transmit(Content::Bytes, message, &mut Outgoing::default())
     }
 
     /// Waits for a message of bytes.
@@ -222,7 +223,7 @@ impl<S, R> Connection<S, R> {
     fn transmit(
         &self,
         content: Content,
-        bytes: &[u8],
+        message: Message<'_>,
         outgoing: &mut Outgoing,
     ) -> Result<(), SendError<()>> {
         let sent = packet::send(
@@ -230,7 +231,7 @@ impl<S, R> Connection<S, R> {
             &self.pipe,
             self.side,
             content,
-            bytes,
+            message,
             outgoing,
         );
         sent.map_err(|error| match error {
@@ -328,11 +329,11 @@ impl<S: Serialize, R> Connection<S, R> {
     /// With the value: [`SendError::Closed`] when the peer is gone, also while this waits, [`SendError::Encode`] when
     /// the value cannot be encoded, and [`SendError::Failed`] when the shared memory is full or the system refuses.
     pub fn send(&self, value: S) -> Result<(), SendError<S>> {
-        let encode = |buffer: &mut Vec<u8>| {
-            wire::append(&value, buffer, &|| "a value for a connection".to_owned())
+        let encode = |draft: &mut Draft| {
+            wire::append(&value, draft, &|| "a value for a connection".to_owned())
         };
-        let sent = wire::with_buffer(encode, |bytes, outgoing| {
-            self.transmit(Content::Value, bytes, outgoing)
+        let sent = wire::with_draft(encode, |draft, outgoing| {
+            self.transmit(Content::Value, Message::Draft(draft), outgoing)
         });
         match sent {
             Ok(Ok(())) => Ok(()),

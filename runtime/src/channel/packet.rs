@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::sync::atomic::AtomicU64;
 
-use crate::arena::{Arena, Body, Care, Handle, Kind, Offset, Outgoing, Parcel};
+use crate::arena::{Arena, Body, Care, Draft, Handle, Kind, Offset, Outgoing, Parcel};
 use crate::error::{Error, RecvError, Result};
 use crate::sys::{self, AsFd, BorrowedFd, OwnedFd, Packet};
 
@@ -99,13 +99,28 @@ impl Received {
     }
 }
 
+/// The bytes of a message that is to be sent.
+pub(super) enum Message<'a> {
+    Bytes(&'a [u8]),
+    Draft(&'a mut Draft),
+}
+
+impl Message<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Message::Bytes(bytes) => bytes,
+            Message::Draft(draft) => draft.bytes(),
+        }
+    }
+}
+
 /// Sends a message from the end `side`.
 pub(super) fn send(
     socket: BorrowedFd<'_>,
     pipe: &Handle<PipeBody, ()>,
     side: u8,
     content: Content,
-    bytes: &[u8],
+    message: Message<'_>,
     outgoing: &mut Outgoing,
 ) -> Result<()> {
     // An end of this pipe in a message over it: whoever receives it has the pipe, and nobody frees a parcel that keeps its
@@ -126,11 +141,15 @@ pub(super) fn send(
         sys::send_packet(socket, &[IoSlice::new(&[kind]), IoSlice::new(rest)], &fds)
             .map_err(|error| Error::os("cannot send over a connection", error))
     };
-    if bytes.len() <= LONGEST && outgoing.is_empty() {
-        return send(kind, bytes);
+    if message.bytes().len() <= LONGEST && outgoing.is_empty() {
+        return send(kind, message.bytes());
     }
     let arena = pipe.arena();
-    let place = Parcel::new(arena, bytes, outgoing)?.into_place();
+    let parcel = match message {
+        Message::Bytes(bytes) => Parcel::new(arena, bytes, outgoing),
+        Message::Draft(draft) => draft.finish(arena, outgoing),
+    };
+    let place = parcel?.into_place();
     let mut tx = arena.begin();
     tx.detach_parcel(place);
     tx.attach_parcel(&pipe.body().underway[usize::from(side)], place);

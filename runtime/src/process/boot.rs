@@ -16,9 +16,9 @@ use super::exit;
 use super::method::{StartMethod, set_start_method};
 use super::outcome::{Order, Outcome, describe_panic, ran, watch_panics};
 use super::tree::{self, Identity, Parent};
-use crate::arena::{self, Arena, CHILD_MARK, Offset, Outgoing, Parcel, Stage};
+use crate::arena::{self, Arena, CHILD_MARK, Draft, Offset, Outgoing, Parcel, Stage};
 use crate::error::{Error, Ran, Subject};
-use crate::registry::{self, ArgumentError, Step};
+use crate::registry::{self, ArgumentError, Give, Step};
 use crate::sys::{self, OwnedFd};
 use crate::wire;
 
@@ -304,10 +304,15 @@ fn call(
         });
     };
     let mut left = Ok(());
-    let mut give =
-        |value: &[u8], outgoing: &mut Outgoing| left = Outcome::leave_value(arena, value, outgoing);
+    let mut take = |value: &mut Draft, outgoing: &mut Outgoing| {
+        left = Outcome::leave_value(arena, value, outgoing);
+    };
+    let give = Give {
+        head: Outcome::HEAD_OF_VALUE,
+        take: &mut take,
+    };
     let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        (function.run)(arguments, fds, &enter, &mut give)
+        (function.run)(arguments, fds, &enter, give)
     }));
     match result {
         Ok(Ok(())) => match left {

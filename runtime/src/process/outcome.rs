@@ -6,7 +6,7 @@ use std::panic::PanicHookInfo;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arena::{Arena, Outgoing, Parcel};
+use crate::arena::{Arena, Draft, Outgoing};
 use crate::error::{Error, Panic, Ran, Subject};
 use crate::wire;
 
@@ -43,9 +43,9 @@ impl Outcome {
     /// Leaves the outcome in this process's record.
     pub(super) fn leave(&self, arena: &'static Arena) {
         let subject = || "the outcome of a process".to_owned();
-        let encoded = wire::with_buffer(
-            |buffer| wire::append(self, buffer, &subject),
-            |bytes, outgoing| Parcel::new(arena, bytes, outgoing),
+        let encoded = wire::with_draft(
+            |draft| wire::append(self, draft, &subject),
+            |draft, outgoing| draft.finish(arena, outgoing),
         );
         // Without room for it, the exit code and stage must do.
         if let Ok(Ok(parcel)) = encoded {
@@ -53,21 +53,20 @@ impl Outcome {
         }
     }
 
-    /// Leaves a value, encoded already, in this process's record.
+    /// What precedes a value: the outcome `Value`, encoded.
+    pub(super) const HEAD_OF_VALUE: &'static [u8] = &[0];
+
+    /// Leaves a value with its head, encoded already, in this process's record.
     ///
     /// # Errors
     ///
     /// When the shared memory has no room for it, or the system none for the descriptors in it.
     pub(super) fn leave_value(
         arena: &'static Arena,
-        value: &[u8],
+        value: &mut Draft,
         outgoing: &mut Outgoing,
     ) -> Result<(), Error> {
-        let mut bytes = Vec::with_capacity(value.len() + 8);
-        let subject = || "the outcome of a process".to_owned();
-        wire::append(&Outcome::Value, &mut bytes, &subject)?;
-        bytes.extend_from_slice(value);
-        arena.leave_outcome(Parcel::new(arena, &bytes, outgoing)?);
+        arena.leave_outcome(value.finish(arena, outgoing)?);
         Ok(())
     }
 }

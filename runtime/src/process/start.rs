@@ -14,7 +14,7 @@ use super::boot::{self, Mark};
 use super::child::{self, Child, Started};
 use super::outcome::Order;
 use super::{Builder, tree};
-use crate::arena::{self, Arena, CHILD_MARK, ChildRecord, MAX_DEPTH, Parcel};
+use crate::arena::{self, Arena, CHILD_MARK, ChildRecord, Draft, MAX_DEPTH};
 use crate::error::{Error, Result};
 use crate::registry::{ArgumentError, Encoder, ProcessFn};
 use crate::sys::{self, AsFd, BorrowedFd, ChildStdio, Launch, Launched, OwnedFd};
@@ -76,12 +76,12 @@ pub(super) fn start<F: ProcessFn>(builder: Builder, args: &F::Args<'_>) -> Resul
         parent_name: &me.name,
         daemon: builder.daemon,
     };
-    let encode = |buffer: &mut Vec<u8>| {
-        wire::append(&order, buffer, &|| "the order for a process".to_owned())?;
+    let encode = |draft: &mut Draft| {
+        wire::append(&order, draft, &|| "the order for a process".to_owned())?;
         F::encode(
             args,
             &mut Encoder {
-                buffer,
+                draft,
                 function: F::NAME,
             },
         )
@@ -90,10 +90,10 @@ pub(super) fn start<F: ProcessFn>(builder: Builder, args: &F::Args<'_>) -> Resul
             ArgumentError::Decode(_) => unreachable!("encoding does not decode"),
         })
     };
-    wire::with_buffer(encode, |bytes, outgoing| {
+    wire::with_draft(encode, |draft, outgoing| {
         // Those that the child inherits need not wait for it.
         let fds = std::mem::take(&mut outgoing.fds);
-        let parcel = Parcel::new(arena, bytes, outgoing)?;
+        let parcel = draft.finish(arena, outgoing)?;
         let record = ChildRecord::new(arena, &name, parcel)?;
         let daemon = builder.daemon;
         match execute(arena, &record, F::NAME, builder, &fds) {

@@ -28,7 +28,7 @@ use self::body::QueueBody;
 use self::ends::{Inbound, Outbound, Refused};
 pub use self::joinable::JoinableQueue;
 use self::ring::INLINE;
-use crate::arena::{Handle, Parcel};
+use crate::arena::{Draft, Handle};
 use crate::error::{Error, Result, TryGetError, TryPutError};
 use crate::sync::{Patience, Signal, deadline_after};
 use crate::wire;
@@ -333,12 +333,12 @@ impl<T: Serialize> Queue<T> {
             return Err(Refused::NotNow);
         }
         let encode =
-            |buffer: &mut Vec<u8>| wire::append(item, buffer, &|| "an item for a queue".to_owned());
-        let put = wire::with_buffer(encode, |bytes, outgoing| {
-            let mut message = if bytes.len() <= INLINE && outgoing.is_empty() {
-                Outbound::Inline(bytes)
+            |draft: &mut Draft| wire::append(item, draft, &|| "an item for a queue".to_owned());
+        let put = wire::with_draft(encode, |draft, outgoing| {
+            let mut message = if draft.bytes().len() <= INLINE && outgoing.is_empty() {
+                Outbound::Inline(draft.bytes())
             } else {
-                let parcel = Parcel::new(arena, bytes, outgoing);
+                let parcel = draft.finish(arena, outgoing);
                 Outbound::Parcel(parcel.map_err(Refused::failed)?)
             };
             wait.until_done(queue.room(), |deadline| {

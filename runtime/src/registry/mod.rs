@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::arena::{Incoming, Outgoing};
+use crate::arena::{Draft, Incoming, Outgoing};
 use crate::error::{DecodeError, EncodeError};
 use crate::sys::OwnedFd;
 use crate::wire;
@@ -90,8 +90,13 @@ pub(crate) type Run = fn(
     give: Give<'_>,
 ) -> Result<(), ArgumentError>;
 
-/// Takes the encoded value.
-pub(crate) type Give<'a> = &'a mut dyn FnMut(&[u8], &mut Outgoing);
+/// Where the value goes.
+pub(crate) struct Give<'a> {
+    /// What precedes it.
+    pub(crate) head: &'a [u8],
+    /// Takes head and value, encoded.
+    pub(crate) take: &'a mut dyn FnMut(&mut Draft, &mut Outgoing),
+}
 
 /// How far a call has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,8 +183,11 @@ fn run<F: ProcessFn>(
     let value = F::call(args);
     enter(Step::Returned);
     let subject = || format!("the value of `{}`", F::NAME);
-    wire::with_buffer(|buffer| wire::append(&value, buffer, &subject), give)
-        .map_err(ArgumentError::Encode)
+    let encode = |draft: &mut Draft| {
+        draft.write(give.head);
+        wire::append(&value, draft, &subject)
+    };
+    wire::with_draft(encode, give.take).map_err(ArgumentError::Encode)
 }
 
 /// Iterates over the process functions of this program, by name.
@@ -257,9 +265,8 @@ pub enum ArgumentError {
 
 /// Where `ProcessFn::encode` puts arguments.
 #[doc(hidden)]
-#[derive(Debug)]
 pub struct Encoder<'a> {
-    pub(crate) buffer: &'a mut Vec<u8>,
+    pub(crate) draft: &'a mut Draft,
     pub(crate) function: &'static str,
 }
 
@@ -269,7 +276,7 @@ impl Encoder<'_> {
         name: &'static str,
         value: &T,
     ) -> Result<(), ArgumentError> {
-        wire::append(value, self.buffer, &|| subject(name, self.function))
+        wire::append(value, self.draft, &|| subject(name, self.function))
             .map_err(ArgumentError::Encode)
     }
 }

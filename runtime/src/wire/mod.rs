@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 pub use json::Json;
 pub use remote_error::RemoteError;
 
-use crate::arena::{Incoming, Outgoing};
+use self::codec::{CodecError, Sink};
+use crate::arena::{Draft, Incoming, Outgoing};
 use crate::error::{DecodeError, EncodeError};
 use crate::sys::OwnedFd;
 
@@ -23,25 +24,32 @@ pub(crate) type Subject<'a> = &'a dyn Fn() -> String;
 /// Buffers above this size are not kept for the next message.
 const KEEP: usize = 1 << 20;
 
-/// A buffer that a thread uses again and again.
-type Buffer = RefCell<Vec<u8>>;
-
 thread_local! {
-    static OUTBOUND: Buffer = const { RefCell::new(Vec::new()) };
-    static INBOUND: Buffer = const { RefCell::new(Vec::new()) };
+    static OUTBOUND: RefCell<Draft> = const { RefCell::new(Draft::new()) };
+    static INBOUND: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Gives `encode` an empty buffer, and `use_it` what is in it then with what `encode` collected beside.
+/// Gives `encode` an empty draft, and `use_it` what is in it then with what `encode` collected beside.
 #[inline]
-pub(crate) fn with_buffer<R>(
-    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
-    use_it: impl FnOnce(&[u8], &mut Outgoing) -> R,
+pub(crate) fn with_draft<R>(
+    encode: impl FnOnce(&mut Draft) -> Result<(), EncodeError>,
+    use_it: impl FnOnce(&mut Draft, &mut Outgoing) -> R,
 ) -> Result<R, EncodeError> {
-    borrow(&OUTBOUND, |buffer| {
-        buffer.clear();
+    /// Clears the draft in the end, by a panic too: what is large has memory that others may want.
+    struct InUse<'a>(&'a mut Draft);
+
+    impl Drop for InUse<'_> {
+        #[inline]
+        fn drop(&mut self) {
+            self.0.clear();
+        }
+    }
+
+    borrow(&OUTBOUND, |draft| {
+        let draft = InUse(draft);
         Outgoing::collect(
-            || encode(buffer).map(|()| &*buffer),
-            |encoded, outgoing| encoded.map(|bytes| use_it(bytes, outgoing)),
+            || encode(draft.0).map(|()| draft),
+            |encoded, outgoing| encoded.map(|draft| use_it(draft.0, outgoing)),
         )
     })
 }
@@ -49,34 +57,56 @@ pub(crate) fn with_buffer<R>(
 /// Gives `use_it` a buffer for the bytes of a message that came.
 #[inline]
 pub(crate) fn with_bytes<R>(use_it: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    borrow(&INBOUND, use_it)
+    borrow(&INBOUND, |buffer| {
+        let result = use_it(buffer);
+        if buffer.capacity() > KEEP {
+            *buffer = Vec::new();
+        }
+        result
+    })
 }
 
 /// In place, because to move a vector costs more than what is done with most. A message that is encoded or decoded in the
 /// middle of another one has a buffer of its own.
 #[inline]
-fn borrow<R>(buffer: &'static LocalKey<Buffer>, use_it: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+fn borrow<T: Default, R>(
+    buffer: &'static LocalKey<RefCell<T>>,
+    use_it: impl FnOnce(&mut T) -> R,
+) -> R {
     buffer.with(|buffer| match buffer.try_borrow_mut() {
-        Ok(mut buffer) => {
-            let result = use_it(&mut buffer);
-            if buffer.capacity() > KEEP {
-                *buffer = Vec::new();
-            }
-            result
-        }
-        Err(_) => use_it(&mut Vec::new()),
+        Ok(mut buffer) => use_it(&mut buffer),
+        Err(_) => use_it(&mut T::default()),
     })
 }
 
-/// Appends a value to a buffer that [`with_buffer`] gave.
+impl Sink for Draft {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
+        self.write(bytes);
+        Ok(())
+    }
+
+    #[inline]
+    fn write_front<const N: usize>(
+        &mut self,
+        bytes: &[u8; N],
+        length: usize,
+    ) -> Result<(), CodecError> {
+        match self.buffer_for(N) {
+            Some(buffer) => buffer.write_front(bytes, length),
+            None => Sink::write(self, bytes.get(..length).unwrap_or(bytes)),
+        }
+    }
+}
+
+/// Appends a value to a draft that [`with_draft`] gave, or to another buffer.
 #[inline]
 pub(crate) fn append<T: Serialize + ?Sized>(
     value: &T,
-    buffer: &mut Vec<u8>,
+    sink: &mut impl Sink,
     subject: Subject<'_>,
 ) -> Result<(), EncodeError> {
-    codec::encode(value, buffer)
-        .map_err(|error| EncodeError::new::<T>(subject(), error.to_string()))
+    codec::encode(value, sink).map_err(|error| EncodeError::new::<T>(subject(), error.to_string()))
 }
 
 /// Takes a value from the front of `bytes`, inside of [`Incoming::provide`].

@@ -67,25 +67,12 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Appends the bytes of `value` to `out`.
-///
-/// # Errors
-///
-/// If the format cannot carry the value, or its `Serialize` fails; `out` is then what it was.
-pub(crate) fn encode<T: Serialize + ?Sized>(
-    value: &T,
-    out: &mut Vec<u8>,
-) -> Result<(), CodecError> {
-    let start = out.len();
-    encode_into(value, out).inspect_err(|_| out.truncate(start))
-}
-
 /// Writes the bytes of `value` to `sink`.
 ///
 /// # Errors
 ///
-/// Those of [`encode`] and those of the sink, which then holds a part of the value.
-pub(crate) fn encode_into<T: Serialize + ?Sized, S: Sink>(
+/// If the format cannot carry the value, its `Serialize` fails, or the sink; the sink then holds a part of the value.
+pub(crate) fn encode<T: Serialize + ?Sized, S: Sink>(
     value: &T,
     sink: &mut S,
 ) -> Result<(), CodecError> {

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::super::{CodecError, Sink, bulk, decode, encode_into};
+use super::super::{CodecError, Sink, bulk, decode, encode};
 use super::bytes;
 use super::family::{Choice, Newtype, Pair};
 
@@ -22,7 +22,7 @@ impl Sink for Calls {
 
 fn writes<T: Serialize + ?Sized>(value: &T) -> usize {
     let mut calls = Calls(0);
-    encode_into(value, &mut calls).unwrap();
+    encode(value, &mut calls).unwrap();
     calls.0
 }
 
