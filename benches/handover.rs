@@ -46,6 +46,7 @@ fn by_value(bench: &Bench, numbers: &[f64]) -> Result {
 fn in_place(bench: &Bench, numbers: &[f64]) -> Result {
     bench
         .row("100 MB that is there", Cores::Free)
+        .with("mp::Shared", |count| shared(numbers, count))
         .with("mp::Array", |count| array(numbers, Fill::Once, count))
         .with("area mapped by both", |count| {
             area(numbers, Fill::Once, count)
@@ -69,9 +70,10 @@ fn copied(bench: &Bench, numbers: &[f64]) -> Result {
 fn made_anew(bench: &Bench, numbers: &[f64]) -> Result {
     bench
         .row("100 MB made, filled and dropped", Cores::Free)
+        .with("mp::Shared", |count| shared_anew(numbers, count))
         .with("mp::Array", |count| array_anew(numbers, count))
         .with("area, populated", |count| area_anew(numbers, count))
-        // An array gets the memory of the one before it: this is the limit in the same state.
+        // Each gets the memory of the one before it: this is the limit in the same state.
         .with("area that is there, copied into", |count| {
             area(numbers, Fill::EachTime, count)
         })
@@ -147,6 +149,42 @@ fn hand_arrays(
     once()?;
     let elapsed = repeat(count, once)?;
     arrays.shutdown()?;
+    worker.join()??;
+    Ok(elapsed)
+}
+
+#[mp::process_fn]
+fn sum_shared(messages: mp::Queue<mp::Shared<[f64]>>, sums: mp::Queue<f64>) -> Result {
+    for numbers in &messages {
+        sums.put(sum(&numbers))?;
+    }
+    Ok(())
+}
+
+fn shared(numbers: &[f64], count: u64) -> Result<Duration> {
+    let shared = mp::Shared::from_slice(numbers)?;
+    hand_shared(numbers, count, || Ok(shared.clone()))
+}
+
+fn shared_anew(numbers: &[f64], count: u64) -> Result<Duration> {
+    hand_shared(numbers, count, || Ok(mp::Shared::from_slice(numbers)?))
+}
+
+fn hand_shared(
+    numbers: &[f64],
+    count: u64,
+    next: impl Fn() -> Result<mp::Shared<[f64]>>,
+) -> Result<Duration> {
+    let (messages, sums) = (mp::Queue::new()?, mp::Queue::new()?);
+    let worker = child::<sum_shared>((messages.clone(), sums.clone()))?;
+    let total = sum(numbers);
+    let once = || {
+        messages.put(next()?)?;
+        expect(sums.get()?, total)
+    };
+    once()?;
+    let elapsed = repeat(count, once)?;
+    messages.shutdown()?;
     worker.join()??;
     Ok(elapsed)
 }

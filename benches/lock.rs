@@ -169,6 +169,31 @@ fn both_mutex(count: u64) -> Result<Duration> {
 }
 
 #[mp::process_fn]
+fn increment_shared_atomic(atomic: mp::Atomic<u64>, (ready, done): Signals, count: u64) -> Result {
+    ready.set();
+    for _ in 0..count {
+        atomic.fetch_add(1, Relaxed);
+    }
+    done.set();
+    Ok(())
+}
+
+fn both_shared_atomic(count: u64) -> Result<Duration> {
+    let (atomic, signals) = (mp::Atomic::new(0_u64)?, signals()?);
+    let other = child::<increment_shared_atomic>((atomic.clone(), signals.clone(), count))?;
+    signals.0.wait()?;
+    let elapsed = time(|| {
+        for _ in 0..count {
+            atomic.fetch_add(1, Relaxed);
+        }
+        Ok(signals.1.wait()?)
+    })?;
+    other.join()??;
+    expect(atomic.load(Relaxed), 2 * count)?;
+    Ok(elapsed / 2)
+}
+
+#[mp::process_fn]
 fn increment_atomic(path: String, (ready, done): Signals, count: u64) -> Result {
     let area = Area::open(&path)?;
     let number: &AtomicU64 = area.first();
@@ -202,8 +227,13 @@ fn increments(bench: &Bench) -> Result {
         .row("two processes increment", Cores::Free)
         .with("mp::Value", both_value)
         .with("robust pthread mutex", both_mutex)
-        .with("atomic", both_atomic)
         .with_rival("Python Value", python("contended"))
         .at_least(14e6)
+        .run()?;
+    bench
+        .row("two processes increment an atomic", Cores::Free)
+        .with("mp::Atomic", both_shared_atomic)
+        .with("atomic in an area", both_atomic)
+        .at_least_times(0.9, "atomic in an area")
         .run()
 }

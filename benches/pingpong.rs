@@ -16,7 +16,8 @@ fn main() -> Result {
     let bench = Bench::new("pingpong");
     messages(&bench)?;
     to_a_sleeper(&bench)?;
-    events(&bench)
+    events(&bench)?;
+    barriers(&bench)
 }
 
 fn messages(bench: &Bench) -> Result {
@@ -72,6 +73,24 @@ fn events(bench: &Bench) -> Result {
             })
             .with_rival("Python Event", python("ping_pong_event"))
             .at_most(Duration::from_nanos(target))
+            .run()?;
+    }
+    Ok(())
+}
+
+fn barriers(bench: &Bench) -> Result {
+    for (cores, target) in [(Cores::Free, 3), (Cores::Same, 8)] {
+        bench
+            .row("rounds of a barrier of two", cores)
+            .with("mp::Barrier", barrier)
+            .with("bare word, sched_yield", |count| {
+                word(count, Waiting::Yield, Duration::ZERO)
+            })
+            .with("bare word, futex", |count| {
+                word(count, Waiting::Futex, Duration::ZERO)
+            })
+            .with_rival("Python Barrier", python("barrier"))
+            .at_most(Duration::from_micros(target))
             .run()?;
     }
     Ok(())
@@ -162,6 +181,27 @@ fn event(count: u64) -> Result<Duration> {
     once()?;
     let elapsed = repeat(count, once)?;
     echo.join()??;
+    Ok(elapsed)
+}
+
+#[mp::process_fn]
+fn come_and_go(barrier: mp::Barrier, count: u64) -> Result {
+    for _ in 0..count {
+        barrier.wait()?;
+    }
+    Ok(())
+}
+
+fn barrier(count: u64) -> Result<Duration> {
+    let barrier = mp::Barrier::new(2)?;
+    let other = child::<come_and_go>((barrier.clone(), count + 1))?;
+    let once = || {
+        barrier.wait()?;
+        Ok(())
+    };
+    once()?;
+    let elapsed = repeat(count, once)?;
+    other.join()??;
     Ok(elapsed)
 }
 

@@ -154,6 +154,21 @@ def ping_pong_event(count):
     return with_child(echo_event, (there, back, count), lambda: repeat(count, once))
 
 
+def come_and_go(barrier, count):
+    for _ in range(count):
+        barrier.wait()
+
+
+def barrier(count):
+    barrier = mp.Barrier(2)
+
+    def work():
+        barrier.wait()
+        return repeat(count, barrier.wait)
+
+    return with_child(come_and_go, (barrier, count + 1), work)
+
+
 def make_lock(count):
     return repeat(count, mp.Lock)
 
