@@ -89,9 +89,9 @@ pub use multiproc_macros::{main, process_fn, test};
 pub use arena::{ArenaStats, arena_stats};
 pub use channel::{Connection, Fd, Receiver, Sender, channel, pipe};
 pub use error::{
-    AcquireError, BarrierError, DeadOwner, Deadlock, DecodeError, EncodeError, Error, LockError,
-    OwnedByTheDead, Panic, ProcessError, Ran, RecvError, ReleaseError, Result, SendError, Subject,
-    TryGetError, TryPutError, WaitsFor,
+    AcquireError, BarrierError, DeadOwner, Deadlock, DecodeError, EncodeError, Error, Failure,
+    LockError, OwnedByTheDead, Panic, ProcessError, Ran, RecvError, ReleaseError, Result,
+    SendError, Subject, TryGetError, TryPutError, WaitsFor,
 };
 pub use process::{
     Builder, ChildProcess, CurrentProcess, Joining, ParentProcess, Process, StartMethod, Stdio,

@@ -354,7 +354,7 @@ fn what_cannot_be_decoded_is_an_error_and_closed() {
         let (mut peer, passed) = UnixStream::pair().expect("making a pair");
         let error = refusal::<Fd<UnixStream>, Fd<File>>(passed.into());
         for words in ["UnixStream", "std::fs::File", "the same types"] {
-            assert!(error.contains(words), "{words}: {error}");
+            assert!(error.to_string().contains(words), "{words}: {error}");
         }
         assert_eq!(peer.read(&mut [0]).expect("reading"), 0);
 
@@ -459,11 +459,14 @@ fn a_full_depot_is_an_error_until_somebody_receives() {
                 panic!("{error:?}")
             };
             for words in [&put.to_string(), "receive some of them"] {
-                assert!(error.contains(words), "{words}: {error}");
+                assert!(error.to_string().contains(words), "{words}: {error}");
             }
             // Which of the two limits is the first depends on the system.
             assert!(
-                error.contains("(sysctl") || error.contains("(ulimit"),
+                {
+                    let text = error.to_string();
+                    text.contains("(sysctl") || text.contains("(ulimit")
+                },
                 "{error}"
             );
             let at_limit = stats();

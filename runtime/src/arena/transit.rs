@@ -30,18 +30,21 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Runs `encode`, and gives `use_it` the result with what the message carries.
+    pub(crate) const fn new() -> Self {
+        Self {
+            objects: Vec::new(),
+            fds: Vec::new(),
+        }
+    }
+
+    /// Runs `encode`, and collects what the message carries in `outgoing`.
     #[inline]
-    pub(crate) fn collect<T, R>(
-        encode: impl FnOnce() -> T,
-        use_it: impl FnOnce(T, &mut Self) -> R,
-    ) -> R {
-        let mut outgoing = RefCell::new(Self::default());
-        let result = during(&OUTGOING, &outgoing, encode);
-        use_it(result, outgoing.get_mut())
+    pub(crate) fn collect<R>(outgoing: &RefCell<Self>, encode: impl FnOnce() -> R) -> R {
+        during(&OUTGOING, outgoing, encode)
     }
 
     /// Whether the message is no more than its bytes.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.objects.is_empty() && self.fds.is_empty()
     }
@@ -89,7 +92,11 @@ impl Incoming {
     #[inline]
     pub(crate) fn provide<R>(fds: Vec<OwnedFd>, decode: impl FnOnce() -> R) -> R {
         let incoming = RefCell::new(Self {
-            fds: fds.into_iter().map(Some).collect(),
+            fds: if fds.is_empty() {
+                Vec::new()
+            } else {
+                fds.into_iter().map(Some).collect()
+            },
         });
         during(&INCOMING, &incoming, decode)
     }

@@ -18,7 +18,7 @@ pub use barrier::BarrierError;
 pub use channel::{RecvError, SendError};
 pub use lock::{DeadOwner, Deadlock, LockError, OwnedByTheDead, WaitsFor};
 pub use process::{Panic, ProcessError, Ran, Subject};
-pub use queue::{TryGetError, TryPutError};
+pub use queue::{Failure, TryGetError, TryPutError};
 pub use semaphore::{AcquireError, ReleaseError};
 
 /// The result of most operations of this library.

@@ -28,7 +28,7 @@ pub enum TryPutError<T> {
     /// The item cannot be encoded. Putting others goes on working.
     Encode(T, EncodeError),
     /// The shared memory is full, or the system refused; the text says which.
-    Failed(T, String),
+    Failed(T, Failure),
 }
 
 impl<T> TryPutError<T> {
@@ -89,7 +89,7 @@ impl<T> fmt::Display for TryPutError<T> {
                 f.write_str("the queue has been shut down, and takes no more items")
             }
             TryPutError::Encode(_, error) => error.fmt(f),
-            TryPutError::Failed(_, error) => f.write_str(error),
+            TryPutError::Failed(_, error) => error.fmt(f),
         }
     }
 }
@@ -140,7 +140,7 @@ pub enum TryGetError {
     /// The item cannot be decoded. It has been taken from the queue, and the next one can be.
     Decode(DecodeError),
     /// The system refused.
-    Failed(String),
+    Failed(Failure),
 }
 
 impl TryGetError {
@@ -180,7 +180,7 @@ impl fmt::Display for TryGetError {
                 f.write_str("the queue has been shut down, and all of its items have been taken")
             }
             TryGetError::Decode(error) => error.fmt(f),
-            TryGetError::Failed(error) => f.write_str(error),
+            TryGetError::Failed(error) => error.fmt(f),
         }
     }
 }
@@ -193,5 +193,45 @@ impl From<TryGetError> for Error {
             TryGetError::Decode(error) => Error::Decode(error),
             other => Error::Queue(other.to_string()),
         }
+    }
+}
+
+/// Why a queue failed though nothing is wrong with the item or the queue: a sentence.
+///
+/// The shared memory is full, or the system refused something.
+///
+/// # Examples
+///
+/// ```
+/// fn put(queue: &mp::Queue<Vec<u8>>, item: Vec<u8>) -> String {
+///     match queue.put(item) {
+///         Err(mp::TryPutError::Failed(item, failure)) => format!("{} bytes stay here: {failure}", item.len()),
+///         Err(error) => error.to_string(),
+///         Ok(()) => "put".to_owned(),
+///     }
+/// }
+///
+/// assert_eq!(put(&mp::Queue::new()?, vec![7]), "put");
+/// # Ok::<(), mp::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure(Box<Sentence>);
+
+/// Behind a pointer, so that results are small enough to be returned in registers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sentence(String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.0)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<&Error> for Failure {
+    #[cold]
+    fn from(error: &Error) -> Self {
+        Self(Box::new(Sentence(error.to_string())))
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{JoinableQueue, Queue};
-use crate::error::{TryGetError, TryPutError};
+use crate::error::{Failure, TryGetError, TryPutError};
 use crate::reactor::{Word, until};
 
 impl<T: Serialize> Queue<T> {
@@ -46,7 +46,7 @@ impl<T: Serialize> Queue<T> {
             Ok(put) => put,
             Err(error) => {
                 let item = unput.expect("an item that was not put is here");
-                Err(TryPutError::Failed(item, error.to_string()))
+                Err(TryPutError::Failed(item, Failure::from(&error)))
             }
         }
     }
@@ -82,7 +82,7 @@ impl<T: DeserializeOwned> Queue<T> {
         };
         until(|| self.0.body().messages().announced_word(), attempt)
             .await
-            .unwrap_or_else(|error| Err(TryGetError::Failed(error.to_string())))
+            .unwrap_or_else(|error| Err(TryGetError::Failed(Failure::from(&error))))
     }
 }
 

@@ -181,6 +181,17 @@ impl QueueBody {
         }
     }
 
+    /// Whether there may be a message to take, or it is certain that there will be none.
+    pub(super) fn is_worth_a_get(&self) -> bool {
+        self.head.get() != self.tail.get() || self.is_closed()
+    }
+
+    /// Whether there may be room, or it is certain that there will be none.
+    pub(super) fn is_worth_a_put(&self) -> bool {
+        let (tail, head) = (self.tail.get(), self.head.get());
+        tail.messages_since(head) < self.capacity() || self.is_closed()
+    }
+
     #[inline]
     pub(super) fn is_closed(&self) -> bool {
         self.common.closed.load(Ordering::Acquire) != 0

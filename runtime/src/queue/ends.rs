@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use super::body::QueueBody;
 use super::ring::{Content, Cursor, Ring, Room, ring_at, units_of, write_message, write_parcel};
 use crate::arena::{Arena, Care, Debts, Kind, Offset, Parcel, Tx};
@@ -42,6 +44,9 @@ pub(super) enum Outbound<'a> {
     Inline(&'a [u8]),
     Parcel(Parcel),
 }
+
+/// The bytes of a message that is not a parcel.
+pub(super) type Bytes = SmallVec<[u8; 64]>;
 
 /// A message taken from a queue.
 pub(super) enum Inbound {
@@ -178,12 +183,13 @@ impl QueueBody {
         Ok(())
     }
 
-    /// Takes the message at the head. One that is not a parcel is put into `buffer`. If it is a task, it is added to `debt`.
+    /// Takes the message at the head. One that is not a parcel is put into `buffer`. If it is a task, it is added to `debt`,
+    /// which there is for queues that count tasks.
     pub(super) fn pop(
         &self,
         arena: &'static Arena,
-        debt: &AtomicU64,
-        buffer: &mut Vec<u8>,
+        debt: Option<&AtomicU64>,
+        buffer: &mut Bytes,
         deadline: Option<Instant>,
     ) -> Result<Inbound, Refused> {
         let held = self.lock_head(arena, deadline)?;
@@ -208,8 +214,8 @@ impl QueueBody {
     fn pop_locked(
         &self,
         arena: &'static Arena,
-        debt: &AtomicU64,
-        buffer: &mut Vec<u8>,
+        debt: Option<&AtomicU64>,
+        buffer: &mut Bytes,
     ) -> Option<Inbound> {
         let head = self.head.get();
         if self.head_end.seen() == head && self.head_end.look_at(&self.tail) == head {
@@ -226,18 +232,19 @@ impl QueueBody {
                     buffer.as_mut_ptr().copy_from_nonoverlapping(place, length);
                     buffer.set_len(length);
                 }
-                if self.counts_tasks() {
-                    let take = |tx: &mut Tx<'_>| tx.add(debt, 1);
-                    self.head_end.advance(arena, &self.head, record.after, take);
-                } else {
-                    self.head.set(record.after);
+                match debt {
+                    None => self.head.set(record.after),
+                    Some(debt) => {
+                        let take = |tx: &mut Tx<'_>| tx.add(debt, 1);
+                        self.head_end.advance(arena, &self.head, record.after, take);
+                    }
                 }
                 Some(Inbound::Inline)
             }
             Content::Parcel(parcel) => {
                 let take = |tx: &mut Tx<'_>| {
                     tx.attach_parcel(arena.my_parcels(), parcel);
-                    if self.counts_tasks() {
+                    if let Some(debt) = debt {
                         tx.add(debt, 1);
                     }
                 };

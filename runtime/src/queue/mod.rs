@@ -25,11 +25,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use self::body::QueueBody;
-use self::ends::{Inbound, Outbound, Refused};
+use self::ends::{Bytes, Inbound, Outbound, Refused};
 pub use self::joinable::JoinableQueue;
 use self::ring::INLINE;
 use crate::arena::{Draft, Handle};
-use crate::error::{Error, Result, TryGetError, TryPutError};
+use crate::error::{Error, Failure, Result, TryGetError, TryPutError};
 use crate::sync::{Patience, Signal, deadline_after};
 use crate::wire;
 
@@ -341,9 +341,8 @@ impl<T: Serialize> Queue<T> {
                 let parcel = draft.finish(arena, outgoing);
                 Outbound::Parcel(parcel.map_err(Refused::failed)?)
             };
-            wait.until_done(queue.room(), |deadline| {
-                queue.push(arena, &mut message, deadline)
-            })
+            let attempt = |deadline| queue.push(arena, &mut message, deadline);
+            wait.until_done(queue.room(), || queue.is_worth_a_put(), attempt)
         });
         put.unwrap_or_else(|error| Err(Refused::Encode(error)))
     }
@@ -427,31 +426,31 @@ impl<T: DeserializeOwned> Queue<T> {
 
     fn get_message(&self, wait: Wait) -> Result<T, TryGetError> {
         let (arena, queue) = (self.0.arena(), self.0.body());
-        wire::with_bytes(|buffer| {
-            let taken = wait.until_done(queue.messages(), |deadline| {
-                queue.pop(arena, self.0.debt(), buffer, deadline)
-            });
-            let message = taken.map_err(Refused::of_get)?;
-            let (bytes, fds) = match &message {
-                Inbound::Inline => (&**buffer, Vec::new()),
-                Inbound::Parcel(parcel) => {
-                    let fds = parcel.take_fds();
-                    let fds = fds.map_err(|error| TryGetError::Failed(error.to_string()))?;
-                    (parcel.bytes(), fds)
-                }
-            };
-            wire::decode(bytes, fds, &|| "an item of a queue".to_owned())
-                .map_err(TryGetError::Decode)
-        })
+        let debt = queue.counts_tasks().then(|| self.0.debt());
+        let mut buffer = Bytes::new();
+        let attempt = |deadline| queue.pop(arena, debt, &mut buffer, deadline);
+        let taken = wait.until_done(queue.messages(), || queue.is_worth_a_get(), attempt);
+        let message = taken.map_err(Refused::of_get)?;
+        let (bytes, fds) = match &message {
+            Inbound::Inline => (&*buffer, Vec::new()),
+            Inbound::Parcel(parcel) => {
+                let fds = parcel.take_fds();
+                let fds = fds.map_err(|error| TryGetError::Failed(Failure::from(&error)))?;
+                (parcel.bytes(), fds)
+            }
+        };
+        wire::decode(bytes, fds, &|| "an item of a queue".to_owned()).map_err(TryGetError::Decode)
     }
 }
 
 impl Wait {
-    /// Tries until it is done, or refused for good; meanwhile waits for `signal`.
+    /// Tries until it is done, or refused for good; meanwhile waits for `signal`. Who waits looks often whether it `is_worth`
+    /// another attempt, and leaves the locks to others until then.
     #[inline]
     fn until_done<R>(
         self,
         signal: &Signal,
+        is_worth: impl Fn() -> bool,
         mut attempt: impl FnMut(Option<Instant>) -> Result<R, Refused>,
     ) -> Result<R, Refused> {
         let deadline = match self {
@@ -467,8 +466,15 @@ impl Wait {
             }
             // Announce, look once more, then sleep.
             match announced.take() {
-                None if patience.wait() => {}
-                None => announced = Some(signal.announce()),
+                None => {
+                    let mut may_try = false;
+                    while !may_try && patience.wait() {
+                        may_try = is_worth();
+                    }
+                    if !may_try {
+                        announced = Some(signal.announce());
+                    }
+                }
                 Some(announced) => {
                     if !signal.sleep(announced, deadline) {
                         return Err(Refused::NotNow);
@@ -491,7 +497,7 @@ impl Refused {
             Refused::NotNow => TryPutError::Full(item),
             Refused::Closed => TryPutError::Shutdown(item),
             Refused::Encode(error) => TryPutError::Encode(item, error),
-            Refused::Failed(error) => TryPutError::Failed(item, error.to_string()),
+            Refused::Failed(error) => TryPutError::Failed(item, Failure::from(&*error)),
         }
     }
 
@@ -501,7 +507,7 @@ impl Refused {
             Refused::NotNow => TryGetError::Empty,
             Refused::Closed => TryGetError::Shutdown,
             Refused::Encode(_) => unreachable!("nothing is encoded to get an item"),
-            Refused::Failed(error) => TryGetError::Failed(error.to_string()),
+            Refused::Failed(error) => TryGetError::Failed(Failure::from(&*error)),
         }
     }
 }

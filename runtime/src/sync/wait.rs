@@ -9,11 +9,14 @@ use crate::sys;
 /// A wake-up of another core costs tens of microseconds, a look at a word next to nothing. So a waiter first pauses for
 /// about a microsecond, which suffices when the other side runs on another core; then it lets others run, which suffices
 /// when the other side shares its core; then it sleeps.
+///
+/// The pauses become longer, because each look takes the word's cache line from whoever is about to change it.
 #[derive(Debug, Default)]
 pub(crate) struct Patience(u32);
 
 impl Patience {
-    const PAUSES: u32 = 40;
+    /// How many pauses there are, each twice as long as the one before.
+    const PAUSES: u32 = 6;
     const YIELDS: u32 = 100;
 
     /// Waits a little and returns `true`, or returns `false` when it is time to sleep.
@@ -21,12 +24,14 @@ impl Patience {
         if self.0 >= Self::PAUSES + Self::YIELDS {
             return false;
         }
-        self.0 += 1;
-        if self.0 <= Self::PAUSES {
-            std::hint::spin_loop();
+        if self.0 < Self::PAUSES {
+            for _ in 0..1 << self.0 {
+                std::hint::spin_loop();
+            }
         } else {
             sys::yield_now();
         }
+        self.0 += 1;
         true
     }
 }

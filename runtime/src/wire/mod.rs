@@ -5,7 +5,6 @@ mod json;
 mod remote_error;
 
 use std::cell::RefCell;
-use std::thread::LocalKey;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -21,12 +20,14 @@ use crate::sys::OwnedFd;
 /// What a value is called in errors: "the item", "argument `text` of `count`".
 pub(crate) type Subject<'a> = &'a dyn Fn() -> String;
 
-/// Buffers above this size are not kept for the next message.
-const KEEP: usize = 1 << 20;
+/// What a message is made with. A thread has one, because to make it costs more than to write a small message.
+struct Desk {
+    draft: Draft,
+    outgoing: RefCell<Outgoing>,
+}
 
 thread_local! {
-    static OUTBOUND: RefCell<Draft> = const { RefCell::new(Draft::new()) };
-    static INBOUND: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static DESK: RefCell<Desk> = const { RefCell::new(Desk::new()) };
 }
 
 /// Gives `encode` an empty draft, and `use_it` what is in it then with what `encode` collected beside.
@@ -35,48 +36,46 @@ pub(crate) fn with_draft<R>(
     encode: impl FnOnce(&mut Draft) -> Result<(), EncodeError>,
     use_it: impl FnOnce(&mut Draft, &mut Outgoing) -> R,
 ) -> Result<R, EncodeError> {
-    /// Clears the draft in the end, by a panic too: what is large has memory that others may want.
-    struct InUse<'a>(&'a mut Draft);
+    DESK.with(|desk| match desk.try_borrow_mut() {
+        Ok(mut desk) => desk.make(encode, use_it),
+        // In the middle of another message.
+        Err(_) => Desk::new().make(encode, use_it),
+    })
+}
 
-    impl Drop for InUse<'_> {
-        #[inline]
-        fn drop(&mut self) {
-            self.0.clear();
+impl Desk {
+    const fn new() -> Self {
+        Self {
+            draft: Draft::new(),
+            outgoing: RefCell::new(Outgoing::new()),
         }
     }
 
-    borrow(&OUTBOUND, |draft| {
-        let draft = InUse(draft);
-        Outgoing::collect(
-            || encode(draft.0).map(|()| draft),
-            |encoded, outgoing| encoded.map(|draft| use_it(draft.0, outgoing)),
-        )
-    })
-}
+    #[inline]
+    fn make<R>(
+        &mut self,
+        encode: impl FnOnce(&mut Draft) -> Result<(), EncodeError>,
+        use_it: impl FnOnce(&mut Draft, &mut Outgoing) -> R,
+    ) -> Result<R, EncodeError> {
+        /// Clears the desk in the end, by a panic too: what is on it has memory that others may want.
+        struct InUse<'a>(&'a mut Desk);
 
-/// Gives `use_it` a buffer for the bytes of a message that came.
-#[inline]
-pub(crate) fn with_bytes<R>(use_it: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    borrow(&INBOUND, |buffer| {
-        let result = use_it(buffer);
-        if buffer.capacity() > KEEP {
-            *buffer = Vec::new();
+        impl Drop for InUse<'_> {
+            #[inline]
+            fn drop(&mut self) {
+                self.0.draft.clear();
+                let outgoing = self.0.outgoing.get_mut();
+                if !outgoing.is_empty() {
+                    *outgoing = Outgoing::new();
+                }
+            }
         }
-        result
-    })
-}
 
-/// In place, because to move a vector costs more than what is done with most. A message that is encoded or decoded in the
-/// middle of another one has a buffer of its own.
-#[inline]
-fn borrow<T: Default, R>(
-    buffer: &'static LocalKey<RefCell<T>>,
-    use_it: impl FnOnce(&mut T) -> R,
-) -> R {
-    buffer.with(|buffer| match buffer.try_borrow_mut() {
-        Ok(mut buffer) => use_it(&mut buffer),
-        Err(_) => use_it(&mut T::default()),
-    })
+        let desk = InUse(self);
+        let Desk { draft, outgoing } = &mut *desk.0;
+        Outgoing::collect(outgoing, || encode(draft))?;
+        Ok(use_it(draft, outgoing.get_mut()))
+    }
 }
 
 impl Sink for Draft {
