@@ -26,7 +26,7 @@
 //! | programs and tests that start them | [`#[mp::main]`](macro@main), [`#[mp::test]`](macro@test), [`init`] |
 //! | starting and joining | [`spawn!`], [`Builder`], [`Process`], [`ProcessError`], [`StartMethod`] |
 //! | who is who | [`current_process`], [`parent_process`], [`active_children`], [`cpu_count`] |
-//! | handing work and results around | [`Queue`] |
+//! | handing work and results around | [`Queue`], [`JoinableQueue`] |
 //! | talking to one process | [`pipe`], [`channel`], [`Connection`] |
 //! | sharing | [`Value`], [`Array`], [`Atomic`], [`Shared`], and [`SharedMemory`] with other programs |
 //! | synchronizing | [`Lock`], [`RLock`], [`Semaphore`], [`BoundedSemaphore`], [`Condition`], [`Event`], [`Barrier`] |

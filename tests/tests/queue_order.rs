@@ -122,6 +122,8 @@ fn messages_may_have_any_size() {
         let [from, to] = [(); 2].map(|()| Queue::new().expect("making a queue"));
         let other = mp::spawn!(echo, from.clone(), to.clone()).expect("spawning");
         let mut lengths: Vec<usize> = (0..200).collect();
+        // A ring holds the former, and the latter are large from the beginning.
+        lengths.extend((8180..8200).chain(16_370..16_390));
         lengths.extend([4095, 4096, 65_536, 1 << 20, (1 << 20) + 1, 100_000_000]);
         for length in lengths {
             let message: Vec<u8> = (0..length).map(|index| (index % 251) as u8).collect();
@@ -131,6 +133,18 @@ fn messages_may_have_any_size() {
         from.shutdown().expect("shutting down");
         other.join().expect("it ends");
     });
+}
+
+#[mp::test]
+#[ignore = "it takes 4 GB of memory: run it with --ignored"]
+fn a_message_may_have_a_gigabyte() {
+    let before = mp::arena_stats().expect("the arena is there").used;
+    let queue = Queue::new().expect("making a queue");
+    let message = vec![7_u8; 1 << 30];
+    queue.put_ref(&message).expect("putting");
+    assert!(queue.get().expect("getting") == message);
+    drop(queue);
+    assert_eq!(mp::arena_stats().expect("the arena is there").used, before);
 }
 
 #[mp::test]

@@ -1,5 +1,6 @@
 //! What happens when who sets an event or wakes others dies in the middle of it, and how waiting is found out.
 
+mod handlers;
 mod signals;
 mod words;
 
