@@ -1,29 +1,34 @@
 //! The words of a condition: who waits, and how many of them may go on.
 //!
-//! `state` is one word of three numbers, and the commit point of everything; `bell` is what they sleep at.
+//! `state` is one word of three numbers, and the commit point of everything; they sleep at a [`Signal`].
 //!
 //! | part | meaning | who may change it | its owner died here |
 //! |---|---|---|---|
 //! | `waiters` | how many have entered and not left | who enters, +1; who leaves, −1. At the most that fits it stays | a waiter: it is counted for ever; the others go on |
 //! | `wakes` | how many of them may leave, never more than `waiters` | who notifies, +1 or to `waiters`; who leaves by it, −1 | a waiter that was woken: the next that looks takes it |
 //! | `round` | how often somebody notified | who notifies, +1 | – |
-//! | `bell` | rung after every change for which sleepers must look | who notified | sleepers look by themselves once in a second |
+//! | the signal | notified after every change for which sleepers must look | who notified | burying the dead lets all look; so they do by themselves once in a second |
 //!
 //! A waiter leaves by a wake only if `round` has changed since it entered: nobody takes what was meant for those who came
 //! before. So while there is a waiter for which no notification came yet, `wakes` is less than `waiters`, and the next
 //! notification is not dropped; and without deaths each notification lets exactly one go. A dead waiter stays in the count, so
 //! that a wake may stay too, by which another one leaves for no reason some day. It never takes a wake from the living.
+//!
+//! Whom the system wakes for one notification may have entered after it, in the moment between the change of the state and the
+//! wake-up. It may not leave, and those who may sleep on; so it wakes them. Once is enough: until the next notification, after
+//! which it may leave itself, nobody is sent to sleep who may.
 
 use std::time::Instant;
 
-use super::atomic::{AtomicU32, AtomicU64, Ordering};
+use super::Signal;
+use super::atomic::{AtomicU64, Ordering};
 use super::wait::Patience;
-use crate::sys;
 
 #[repr(C)]
 pub(super) struct ConditionWord {
     state: AtomicU64,
-    bell: AtomicU32,
+    /// Where those who wait sleep.
+    signal: Signal,
 }
 
 /// What a waiter has to keep between entering and leaving: the round in which it came.
@@ -78,6 +83,11 @@ impl State {
         })
     }
 
+    /// Whether those may leave who came before the waiter, and it may not.
+    fn is_for_others(self, ticket: Ticket) -> bool {
+        self.wakes > 0 && self.round == ticket.0
+    }
+
     /// After `count` more may go; `None` when all may already.
     fn notified(self, count: u64) -> Option<Self> {
         (self.wakes < self.waiters).then(|| Self {
@@ -92,7 +102,7 @@ impl ConditionWord {
     pub(super) fn new() -> Self {
         Self {
             state: AtomicU64::new(0),
-            bell: AtomicU32::new(0),
+            signal: Signal::new(),
         }
     }
 
@@ -106,13 +116,25 @@ impl ConditionWord {
     /// either way.
     pub(super) fn wait(&self, ticket: Ticket, deadline: Option<Instant>) -> bool {
         let mut patience = Patience::default();
+        let mut has_woken_others = false;
+        let may_leave = || self.update(|state| state.woken(ticket)).is_some();
         loop {
-            let bell = self.bell.load(Ordering::Acquire);
-            if self.update(|state| state.woken(ticket)).is_some() {
+            if may_leave() {
                 return true;
             }
-            if !patience.wait() && !sys::futex_wait(&self.bell, bell, deadline) {
+            if patience.wait() {
+                continue;
+            }
+            let announced = self.signal.announce();
+            if may_leave() {
+                return true;
+            }
+            if !self.signal.sleep(announced, deadline) {
                 return self.leave(ticket);
+            }
+            if !has_woken_others && self.state().is_for_others(ticket) {
+                self.signal.knock();
+                has_woken_others = true;
             }
         }
     }
@@ -124,12 +146,12 @@ impl ConditionWord {
 
     /// Lets all go that wait.
     pub(super) fn notify_all(&self) {
-        self.notify(MOST);
+        self.notify(u32::MAX);
     }
 
     /// Lets all that sleep look.
     pub(super) fn knock(&self) {
-        self.ring(MOST);
+        self.signal.knock();
     }
 
     /// Leaves, by a wake if there is one, and tells whether there was.
@@ -138,16 +160,14 @@ impl ConditionWord {
             .is_some_and(|state| state.woken(ticket).is_some())
     }
 
-    fn notify(&self, count: u64) {
-        if self.update(|state| state.notified(count)).is_some() {
-            self.ring(count);
+    fn notify(&self, count: u32) {
+        if self.update(|state| state.notified(count.into())).is_some() {
+            self.signal.notify_up_to(count);
         }
     }
 
-    #[cold]
-    fn ring(&self, count: u64) {
-        self.bell.fetch_add(1, Ordering::Release);
-        sys::futex_wake(&self.bell, count as u32);
+    fn state(&self) -> State {
+        State::unpack(self.state.load(Ordering::Acquire))
     }
 
     /// Changes the state, and returns what it was before; `None` when `change` wants no change.

@@ -6,9 +6,9 @@
 //! |---|---|---|---|
 //! | none | nobody sleeps | a sleeper adds `SLEEPERS` | – |
 //! | `SLEEPERS` | somebody may sleep | who notifies replaces it by `WAKING` and counts | a sleeper: one wake-up too many |
-//! | `WAKING`, `SLEEPERS` or not | somebody is waking all | who notifies next does the same; who set it takes it back if nothing else changed | the next to notify wakes all |
+//! | `WAKING`, `SLEEPERS` or not | somebody is waking those who slept, or left some of them asleep | who notifies next does the same; who set it takes it back if all are awake and nothing else changed | the next to notify wakes |
 //!
-//! All are woken, because one who is woken may be dead before it acts. Whoever dies between a change and its notification
+//! All are woken, because one who is woken may be dead before it acts; but for those [who say otherwise](Signal::notify_up_to). Whoever dies between a change and its notification
 //! leaves sleepers asleep until the next notification, which burying the dead is one of (see [`Care`](crate::arena::Care)), or
 //! until they look by themselves, as every sleeper does once in a second.
 
@@ -55,20 +55,27 @@ impl Signal {
     /// Wakes all who announced that they will sleep before this call, after what they wait for has changed.
     #[inline]
     pub(crate) fn notify(&self) {
+        self.notify_up_to(u32::MAX);
+    }
+
+    /// [Notifies](Self::notify), and wakes at most `count` of those who sleep, the first to fall asleep if all have the same
+    /// priority. All who have announced that they will sleep and do not yet look again.
+    #[inline]
+    pub(super) fn notify_up_to(&self, count: u32) {
         fence(Ordering::SeqCst);
         let word = self.0.load(Ordering::Relaxed);
         if word & (SLEEPERS | WAKING) != 0 {
-            self.wake();
+            self.wake(count);
         }
     }
 
     /// Wakes all, whatever the word says.
     pub(crate) fn knock(&self) {
-        self.wake();
+        self.wake(u32::MAX);
     }
 
     #[cold]
-    fn wake(&self) {
+    fn wake(&self, count: u32) {
         let next = |word: u32| (word & !(SLEEPERS | WAKING)).wrapping_add(ONE) | WAKING;
         let mut word = self.0.load(Ordering::Relaxed);
         while let Err(now) =
@@ -77,7 +84,10 @@ impl Signal {
         {
             word = now;
         }
-        sys::futex_wake(&self.0, u32::MAX);
+        if sys::futex_wake(&self.0, count) == count {
+            // Others may sleep on.
+            return;
+        }
         // Whoever has announced to sleep since then has changed the word, and is woken by the next notification.
         let waking = next(word);
         let _ = self.0.compare_exchange(

@@ -144,7 +144,9 @@ pub(crate) fn futex_wait_any(
 #[cfg(test)]
 pub(crate) fn pretend_no_waitv(_missing: bool) {}
 
-pub(crate) fn futex_wake(_word: &AtomicU32, _count: u32) {}
+pub(crate) fn futex_wake(_word: &AtomicU32, _count: u32) -> u32 {
+    0
+}
 
 pub(crate) fn yield_now() {
     std::thread::yield_now();

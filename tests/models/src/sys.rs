@@ -34,8 +34,8 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, _deadline: Option<Inst
     true
 }
 
-/// Wakes up to `count` who sleep at `word`, the first to come first.
-pub(crate) fn futex_wake(word: &AtomicU32, count: u32) {
+/// Wakes up to `count` who sleep at `word`, the first to come first; returns how many it woke.
+pub(crate) fn futex_wake(word: &AtomicU32, count: u32) -> u32 {
     let mut sleepers = SLEEPERS.lock().expect("no panic");
     fence(Ordering::SeqCst);
     let mut left = count;
@@ -48,6 +48,7 @@ pub(crate) fn futex_wake(word: &AtomicU32, count: u32) {
         !wakes
     });
     WOKEN.notify_all();
+    count - left
 }
 
 fn address(word: &AtomicU32) -> usize {

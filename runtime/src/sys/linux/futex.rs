@@ -30,14 +30,15 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Insta
     !matches!(result, Err(Errno::TIMEDOUT)) || left > SLICE || deadline.is_none()
 }
 
-/// `futex(FUTEX_WAKE)`—Wakes up to `count` sleepers on `word`.
+/// `futex(FUTEX_WAKE)`—Wakes up to `count` sleepers on `word`, and returns how many it woke.
 ///
 /// # References
 ///  - [Linux](https://man7.org/linux/man-pages/man2/futex.2.html)
-pub(crate) fn futex_wake(word: &AtomicU32, count: u32) {
+pub(crate) fn futex_wake(word: &AtomicU32, count: u32) -> u32 {
     kill_point();
     // The only failure is a word that is not mapped, which a reference rules out.
-    let _ = futex::wake(word, futex::Flags::empty(), count.min(i32::MAX as u32));
+    futex::wake(word, futex::Flags::empty(), count.min(i32::MAX as u32))
+        .map_or(0, |woken| woken as u32)
 }
 
 /// `sched_yield()`—Lets another runnable thread have this core.

@@ -9,7 +9,7 @@ mod atomic {
 mod wait {
     /// Nobody spins in a model: what is found by looking again is found by looking once, later.
     #[derive(Default)]
-    pub(super) struct Patience;
+    pub(super) struct Patience(());
 
     impl Patience {
         pub(super) fn wait(&mut self) -> bool {
@@ -27,6 +27,7 @@ mod event_word;
 #[path = "../../../../runtime/src/sync/signal.rs"]
 mod signal;
 
+mod handover;
 mod models;
 
 use signal::Signal;

@@ -1,8 +1,8 @@
 //! The models.
 
 use loom::model::Builder;
-use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, Ordering};
+use loom::sync::{Arc, Mutex};
 use loom::thread;
 
 use super::Signal;
@@ -11,9 +11,12 @@ use super::condition_word::ConditionWord;
 use super::event_word::EventWord;
 use crate::sys;
 
-fn model(threads: impl Fn() + Send + Sync + 'static) {
+/// How often a thread is interrupted while it could go on, in each run. Every fault that was tried shows with two.
+const PREEMPTIONS: usize = 2;
+
+pub(super) fn model(threads: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
-    builder.preemption_bound.get_or_insert(3);
+    builder.preemption_bound.get_or_insert(PREEMPTIONS);
     builder.check(threads);
 }
 
@@ -249,22 +252,33 @@ fn a_notification_for_all_lets_all_go() {
 fn who_comes_late_takes_no_wake_from_who_waits() {
     model(|| {
         let condition = Arc::new(ConditionWord::new());
-        let ticket = condition.enter();
-        let other = Arc::clone(&condition);
-        let early = thread::spawn(move || assert!(other.wait(ticket, None)));
-        let other = Arc::clone(&condition);
+        let is_notified = Arc::new(AtomicU32::new(0));
+        let is_over = Arc::new(Mutex::new(false));
+        let early = condition.enter();
+        let (other, notified) = (Arc::clone(&condition), Arc::clone(&is_notified));
         let notifier = thread::spawn(move || {
             other.notify_one();
-            // Whoever left was the early one, or the late one that came before the notification.
-            other.notify_one();
+            notified.store(1, Ordering::Release);
         });
-        let ticket = condition.enter();
-        let other = Arc::clone(&condition);
-        let late = thread::spawn(move || assert!(other.wait(ticket, None)));
+        let (other, over) = (Arc::clone(&condition), Arc::clone(&is_over));
+        let late = thread::spawn(move || {
+            let is_over = over.lock().unwrap();
+            if *is_over {
+                return;
+            }
+            let came_after = is_notified.load(Ordering::Acquire) == 1;
+            let ticket = other.enter();
+            drop(is_over);
+            assert!(other.wait(ticket, None));
+            if !came_after {
+                // The notification may have been for this one; then the early one needs another.
+                other.notify_one();
+            }
+        });
+        assert!(condition.wait(early, None));
+        *is_over.lock().unwrap() = true;
+        condition.notify_all();
         notifier.join().unwrap();
-        // For the late one, if it came after both notifications.
-        condition.notify_one();
-        early.join().unwrap();
         late.join().unwrap();
     });
 }
