@@ -21,3 +21,39 @@ pub fn block_on_tokio<F: Future>(future: F) -> F::Output {
         .expect("the tokio runtime of a process function starts")
         .block_on(future)
 }
+
+/// Messages as bytes, for the tests that put any bytes in their place.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    use std::os::fd::OwnedFd;
+
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+
+    use crate::error::{DecodeError, EncodeError};
+    use crate::{registry, wire};
+
+    /// Gives the bytes and the descriptors of a message. It keeps no object alive.
+    pub fn encode<T: Serialize>(value: &T) -> Result<(Vec<u8>, Vec<OwnedFd>), EncodeError> {
+        let subject = || "a message".to_owned();
+        wire::with_buffer(
+            |buffer| wire::append(value, buffer, &subject),
+            |bytes, outgoing| (bytes.to_vec(), std::mem::take(&mut outgoing.fds)),
+        )
+    }
+
+    /// Decodes a message as the receiving ends of queues and connections do.
+    pub fn decode<T: DeserializeOwned>(bytes: &[u8], fds: Vec<OwnedFd>) -> Result<T, DecodeError> {
+        wire::decode(bytes, fds, &|| "a message".to_owned())
+    }
+
+    /// Decodes arguments, calls a process function and encodes its value as a child does; tells whether it came to that.
+    ///
+    /// # Panics
+    ///
+    /// When no function has this name.
+    pub fn call(function: &str, arguments: &[u8], fds: Vec<OwnedFd>) -> bool {
+        let function = registry::find(function).expect("the function is registered");
+        (function.run)(arguments, fds, &|_| {}, &mut |_, _| {}).is_ok()
+    }
+}

@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "each says what it is where that is not plain")]
 
 pub mod leaks;
+pub mod messages;
 pub mod processes;
 pub mod program;
 pub mod watchdog;
