@@ -31,14 +31,15 @@ pub mod fuzzing {
     use serde::de::DeserializeOwned;
 
     use crate::error::{DecodeError, EncodeError};
+    use crate::registry::Give;
     use crate::{registry, wire};
 
     /// Gives the bytes and the descriptors of a message. It keeps no object alive.
     pub fn encode<T: Serialize>(value: &T) -> Result<(Vec<u8>, Vec<OwnedFd>), EncodeError> {
         let subject = || "a message".to_owned();
-        wire::with_buffer(
-            |buffer| wire::append(value, buffer, &subject),
-            |bytes, outgoing| (bytes.to_vec(), std::mem::take(&mut outgoing.fds)),
+        wire::with_draft(
+            |draft| wire::append(value, draft, &subject),
+            |draft, outgoing| (draft.bytes().to_vec(), std::mem::take(&mut outgoing.fds)),
         )
     }
 
@@ -54,6 +55,10 @@ pub mod fuzzing {
     /// When no function has this name.
     pub fn call(function: &str, arguments: &[u8], fds: Vec<OwnedFd>) -> bool {
         let function = registry::find(function).expect("the function is registered");
-        (function.run)(arguments, fds, &|_| {}, &mut |_, _| {}).is_ok()
+        let give = Give {
+            head: &[],
+            take: &mut |_, _| {},
+        };
+        (function.run)(arguments, fds, &|_| {}, give).is_ok()
     }
 }

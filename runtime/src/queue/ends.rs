@@ -84,25 +84,37 @@ fn lock_end<'a>(
     deadline: Option<Instant>,
     recover: impl FnOnce(),
 ) -> Result<Held<'a>, Refused> {
-    let mut patience = Patience::default();
-    let acquired = loop {
-        match lock.try_lock() {
-            Ok(acquired) => break acquired,
-            Err(_) if patience.wait() => {}
-            Err(_) => {
-                match deadline.map_or_else(|| lock.lock(), |deadline| lock.lock_until(deadline)) {
-                    Ok(acquired) => break acquired,
-                    Err(MutexError::TimedOut) => return Err(Refused::NotNow),
-                    Err(error) => unreachable!("the lock of a queue: {error:?}"),
-                }
-            }
-        }
+    let acquired = match lock.try_lock() {
+        Ok(acquired) => acquired,
+        Err(_) => wait_for(lock, deadline)?,
     };
     let held = Held(lock);
     if acquired == Acquired::OwnerDied {
         recover();
     }
     Ok(held)
+}
+
+/// Waits for a lock that somebody else has.
+#[cold]
+fn wait_for(lock: &RobustMutex, deadline: Option<Instant>) -> Result<Acquired, Refused> {
+    let mut patience = Patience::default();
+    while patience.wait() {
+        // To look costs less than to try, for the owner too.
+        if lock.is_free()
+            && let Ok(acquired) = lock.try_lock()
+        {
+            return Ok(acquired);
+        }
+    }
+    let acquired = match deadline {
+        None => lock.lock(),
+        Some(deadline) => lock.lock_until(deadline),
+    };
+    acquired.map_err(|error| match error {
+        MutexError::TimedOut => Refused::NotNow,
+        other => unreachable!("the lock of a queue: {other:?}"),
+    })
 }
 
 impl QueueBody {

@@ -453,34 +453,46 @@ impl Wait {
         is_worth: impl Fn() -> bool,
         mut attempt: impl FnMut(Option<Instant>) -> Result<R, Refused>,
     ) -> Result<R, Refused> {
-        let deadline = match self {
-            Wait::No => return attempt(None),
+        match (attempt(self.deadline()), self) {
+            (Err(Refused::NotNow), Wait::Until(deadline)) => {
+                keep_trying(signal, deadline, is_worth, attempt)
+            }
+            (other, _) => other,
+        }
+    }
+
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Wait::No => None,
             Wait::Until(deadline) => deadline,
-        };
-        let mut patience = Patience::default();
-        let mut announced = None;
-        loop {
-            match attempt(deadline) {
-                Err(Refused::NotNow) => {}
-                other => return other,
-            }
-            // Announce, look once more, then sleep.
-            match announced.take() {
-                None => {
-                    let mut may_try = false;
-                    while !may_try && patience.wait() {
-                        may_try = is_worth();
-                    }
-                    if !may_try {
-                        announced = Some(signal.announce());
-                    }
-                }
-                Some(announced) => {
-                    if !signal.sleep(announced, deadline) {
-                        return Err(Refused::NotNow);
-                    }
-                }
-            }
+        }
+    }
+}
+
+/// What [`Wait::until_done`] does after the first attempt.
+#[cold]
+fn keep_trying<R>(
+    signal: &Signal,
+    deadline: Option<Instant>,
+    is_worth: impl Fn() -> bool,
+    mut attempt: impl FnMut(Option<Instant>) -> Result<R, Refused>,
+) -> Result<R, Refused> {
+    let mut patience = Patience::default();
+    loop {
+        let mut may_try = false;
+        while !may_try && patience.wait() {
+            may_try = is_worth();
+        }
+        // Announce, look once more, then sleep.
+        let announced = (!may_try).then(|| signal.announce());
+        match attempt(deadline) {
+            Err(Refused::NotNow) => {}
+            other => return other,
+        }
+        if let Some(announced) = announced
+            && !signal.sleep(announced, deadline)
+        {
+            return Err(Refused::NotNow);
         }
     }
 }
