@@ -1,6 +1,6 @@
 //! Queues: one producer and one consumer with messages of four sizes, and four of each.
 //!
-//! `cargo run --release -p multiproc-benches --bin queue [FILTER …]`
+//! `cargo run --release -p multiproc-benches --bin queues [FILTER …]`
 //!
 //! The clock runs from the first message that the consumer has to the last. Ours, crossbeam and Python are unbounded for
 //! 8 B; for larger messages all have room for the same number. Crossbeam runs between threads, and moves a `Vec` instead of
@@ -19,7 +19,7 @@ const MEMBERS: u64 = 4;
 
 #[mp::main]
 fn main() -> Result {
-    let bench = Bench::new("queue");
+    let bench = Bench::new("queues");
     numbers(&bench)?;
     bytes(&bench)?;
     many(&bench)
