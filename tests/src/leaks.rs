@@ -106,7 +106,7 @@ fn in_own_process(experiment: impl FnOnce(), closure: &str) {
     command
         .args([&test, "--exact", "--nocapture", "--test-threads=1"])
         .env(ALONE, &test);
-    let stdout = program::run(&mut command).nothing_left().success();
+    let stdout = program::run(&mut command).nothing_stays().success();
     assert!(
         stdout.contains("1 passed"),
         "the test is not found as `{test}`:\n{stdout}"

@@ -35,6 +35,17 @@ impl Ended {
         self
     }
 
+    /// Checks that no process was left in the end. Orphans may have outlived the program by a moment: those whose parents
+    /// were killed while they were being started.
+    #[track_caller]
+    pub fn nothing_stays(self) -> Self {
+        assert!(
+            self.left.is_empty(),
+            "it left processes that do not end: {self:#?}"
+        );
+        self
+    }
+
     /// Checks that the program ended well, and gives its standard output.
     #[track_caller]
     pub fn success(self) -> String {
