@@ -10,7 +10,7 @@ pub const LONG: Duration = Duration::from_secs(60);
 
 /// How many processes a test kills: `MP_KILLS`, or a number that does not take long.
 ///
-/// A test is ended after 90 seconds, which is enough for some thousand kills; for more, run it again and again.
+/// A test is ended after a minute, which is enough for some thousand kills; for more, run it again and again.
 pub fn kills() -> u32 {
     env::var("MP_KILLS").map_or(75, |kills| kills.parse().expect("MP_KILLS is a number"))
 }
