@@ -8,9 +8,12 @@
 //! | `SLEEPERS` | somebody may sleep | who notifies replaces it by `WAKING` and counts | a sleeper: one wake-up too many |
 //! | `WAKING`, `SLEEPERS` or not | somebody is waking those who slept, or left some of them asleep | who notifies next does the same; who set it takes it back if all are awake and nothing else changed | the next to notify wakes |
 //!
-//! All are woken, because one who is woken may be dead before it acts; but for those [who say otherwise](Signal::notify_up_to). Whoever dies between a change and its notification
-//! leaves sleepers asleep until the next notification, which burying the dead is one of (see [`Care`](crate::arena::Care)), or
-//! until they look by themselves, as every sleeper does once in a second.
+//! All are woken, because one who is woken may be dead before it acts; but for the words that [choose otherwise] and mend it
+//! themselves. Whoever dies between a change and its notification leaves sleepers asleep until the next notification, which
+//! burying the dead is one of (see [`Care`](crate::arena::Care)), or until they look by themselves, as every sleeper does once
+//! in a second.
+//!
+//! [choose otherwise]: Signal::notify_up_to
 
 use std::time::Instant;
 
@@ -58,8 +61,8 @@ impl Signal {
         self.notify_up_to(u32::MAX);
     }
 
-    /// [Notifies](Self::notify), and wakes at most `count` of those who sleep, the first to fall asleep if all have the same
-    /// priority. All who have announced that they will sleep and do not yet look again.
+    /// [Notifies](Self::notify), but wakes at most `count` of those who sleep: the first to fall asleep, if all have the same
+    /// priority. Those who have announced that they will sleep, and do not sleep yet, look again.
     #[inline]
     pub(super) fn notify_up_to(&self, count: u32) {
         fence(Ordering::SeqCst);
