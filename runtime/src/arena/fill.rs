@@ -22,7 +22,9 @@ impl Arena {
     pub(crate) unsafe fn fill(&self, place: *mut u8, bytes: &[u8]) {
         for (start, chunk) in (0..).step_by(CHUNK).zip(bytes.chunks(CHUNK)) {
             let place = place.wrapping_add(start);
-            let is_written = self.is_hole(place, chunk.len())
+            // To look for a hole is a system call, which what is smaller is not worth.
+            let is_written = bytes.len() >= CHUNK
+                && self.is_hole(place, chunk.len())
                 && sys::write_memory(self.fd.as_fd(), self.offset_at(place), chunk).is_ok();
             if !is_written {
                 // SAFETY: the caller's promise.

@@ -45,8 +45,8 @@ pub(super) enum Outbound<'a> {
     Parcel(Parcel),
 }
 
-/// The bytes of a message that is not a parcel.
-pub(super) type Bytes = SmallVec<[u8; 64]>;
+/// The bytes of a message that is not a parcel. Those of most need no memory but the stack.
+pub(super) type Bytes = SmallVec<[u8; 2048]>;
 
 /// A message taken from a queue.
 pub(super) enum Inbound {

@@ -16,7 +16,7 @@ pub(crate) struct Patience(u32);
 
 impl Patience {
     /// How many pauses there are, each twice as long as the one before.
-    const PAUSES: u32 = 6;
+    const PAUSES: u32 = 4;
     const YIELDS: u32 = 100;
 
     /// Waits a little and returns `true`, or returns `false` when it is time to sleep.
