@@ -25,6 +25,7 @@
 //! | functions that children run | [`#[process_fn]`](macro@process_fn) |
 //! | programs and tests that start them | [`#[mp::main]`](macro@main), [`#[mp::test]`](macro@test), [`init`] |
 //! | starting and joining | [`spawn!`], [`Builder`], [`Process`], [`ProcessError`], [`StartMethod`] |
+//! | running many tasks | [`Pool`], [`Task`], [`Job`], [`TaskError`], [`as_completed`], [`wait_any`], [`cancelled`] |
 //! | who is who | [`current_process`], [`parent_process`], [`active_children`], [`cpu_count`] |
 //! | handing work and results around | [`Queue`], [`JoinableQueue`] |
 //! | talking to one process | [`pipe`], [`channel`], [`Connection`] |
@@ -72,6 +73,7 @@ mod arena;
 mod channel;
 mod error;
 mod kill_point;
+mod pool;
 mod process;
 mod queue;
 mod reactor;
@@ -91,7 +93,11 @@ pub use channel::{Connection, Fd, Receiver, Sender, channel, pipe};
 pub use error::{
     AcquireError, BarrierError, DeadOwner, Deadlock, DecodeError, EncodeError, Error, Failure,
     LockError, OwnedByTheDead, Panic, ProcessError, Ran, RecvError, ReleaseError, Result,
-    SendError, Subject, TryGetError, TryPutError, WaitsFor,
+    SendError, Subject, TaskError, TryGetError, TryPutError, WaitsFor,
+};
+pub use pool::{
+    AsCompleted, CurrentTask, Imap, ImapUnordered, InitializerOutput, Job, OnError, Pool,
+    PoolBuilder, PoolStats, Task, WorkerStats, as_completed, cancelled, current_task, wait_any,
 };
 pub use process::{
     Builder, ChildProcess, CurrentProcess, Joining, ParentProcess, Process, StartMethod, Stdio,

@@ -30,10 +30,11 @@ pub(crate) enum Kind {
     Atomic,
     Shared,
     Descriptors,
+    Pool,
 }
 
 impl Kind {
-    const ALL: [(Kind, &'static str); 14] = [
+    const ALL: [(Kind, &'static str); 15] = [
         (Kind::Unfinished, "an unfinished object"),
         (Kind::Lock, "a Lock"),
         (Kind::Value, "a Value"),
@@ -48,6 +49,7 @@ impl Kind {
         (Kind::Atomic, "an Atomic"),
         (Kind::Shared, "a Shared"),
         (Kind::Descriptors, "a message's descriptors"),
+        (Kind::Pool, "a Pool"),
     ];
 
     /// What to call an object of this kind in a message.

@@ -126,6 +126,11 @@ impl Parcel {
         unsafe { self.arena.take_parked(descriptors) }
     }
 
+    /// Whether the message has descriptors, taken or not.
+    pub(crate) fn has_descriptors(&self) -> bool {
+        !self.descriptors().is_none()
+    }
+
     /// The object that the message's descriptors wait under.
     pub(super) fn descriptors(&self) -> Offset {
         let header = self.arena.parcel(self.place);

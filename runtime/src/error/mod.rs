@@ -10,6 +10,7 @@ mod lock;
 mod process;
 mod queue;
 mod semaphore;
+mod task;
 
 use std::fmt;
 use std::io;
@@ -20,6 +21,7 @@ pub use lock::{DeadOwner, Deadlock, LockError, OwnedByTheDead, WaitsFor};
 pub use process::{Panic, ProcessError, Ran, Subject};
 pub use queue::{Failure, TryGetError, TryPutError};
 pub use semaphore::{AcquireError, ReleaseError};
+pub use task::TaskError;
 
 /// The result of most operations of this library.
 ///
@@ -132,6 +134,21 @@ pub enum Error {
     /// A connection did not send or receive, most likely because the peer is gone. Match on [`SendError`] or
     /// [`RecvError`] instead to tell.
     Connection(String),
+    /// A pool was to be made, or changed, in a way that cannot be.
+    PoolOption {
+        /// Which option, and what is wrong with it.
+        what: String,
+    },
+    /// A pool was given work after it was closed or terminated: make another one.
+    PoolClosed,
+    /// The workers of a pool die, or their initializer fails, before they can run a task. All calls of the pool are this
+    /// error from then on.
+    PoolBroken {
+        /// What happened to them.
+        cause: String,
+    },
+    /// A task of a pool gave no value.
+    Task(Box<TaskError>),
 }
 
 impl Error {
@@ -183,6 +200,10 @@ impl fmt::Display for Error {
             | Error::Barrier(message)
             | Error::Queue(message)
             | Error::Connection(message) => f.write_str(message),
+            Error::PoolOption { what } => write!(f, "the pool cannot be as it was asked for: {what}"),
+            Error::PoolClosed => TaskError::Closed.fmt(f),
+            Error::PoolBroken { cause } => write!(f, "the pool cannot work any more: {cause}"),
+            Error::Task(error) => error.fmt(f),
         }
     }
 }

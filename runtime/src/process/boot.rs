@@ -250,7 +250,8 @@ fn introduce(arena: &'static Arena, order: &Parcel, parent: OwnedFd) -> Result<(
         }),
     });
     if order.daemon {
-        exit::follow_parent().map_err(|error| format!("it cannot watch its parent: {error}"))?;
+        exit::follow_parent(order.leads_group)
+            .map_err(|error| format!("it cannot watch its parent: {error}"))?;
     }
     Ok(())
 }

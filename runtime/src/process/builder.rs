@@ -40,6 +40,8 @@ pub struct Builder {
     pub(super) environment: Vec<(OsString, Option<OsString>)>,
     pub(super) directory: Option<PathBuf>,
     pub(super) stdio: [Option<Stdio>; 3],
+    /// Whether the child leads a process group of its own, which ends when it does.
+    pub(super) leads_group: bool,
 }
 
 impl Builder {
@@ -319,6 +321,12 @@ impl Builder {
     /// ```
     pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
         self.stdio[2] = Some(stderr.into());
+        self
+    }
+
+    /// Lets the child lead a process group of its own. When the child ends, in whatever way, all of the group is killed.
+    pub(crate) fn lead_group(mut self) -> Self {
+        self.leads_group = true;
         self
     }
 

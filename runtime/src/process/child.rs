@@ -25,6 +25,7 @@ pub(super) struct Child {
     pub(super) name: String,
     pub(super) function: &'static str,
     pub(super) daemon: bool,
+    leads_group: bool,
     pipes: Mutex<[Option<OwnedFd>; 3]>,
     /// How it ended: `None` in it when the exit status was lost.
     pub(super) ended: OnceLock<Option<ExitStatus>>,
@@ -64,6 +65,7 @@ pub(super) struct Started {
     pub(super) name: String,
     pub(super) function: &'static str,
     pub(super) daemon: bool,
+    pub(super) leads_group: bool,
     pub(super) pipes: [Option<OwnedFd>; 3],
 }
 
@@ -77,6 +79,7 @@ impl Child {
             name,
             function,
             daemon,
+            leads_group,
             pipes,
         } = started;
         let child = Arc::new(Self {
@@ -86,6 +89,7 @@ impl Child {
             name,
             function,
             daemon,
+            leads_group,
             pipes: Mutex::new(pipes),
             ended: OnceLock::new(),
             reaping: Mutex::default(),
@@ -110,6 +114,10 @@ impl Child {
         let _reaping = lock(&self.reaping);
         if self.ended.get().is_some() {
             return Ok(());
+        }
+        if self.leads_group {
+            // It has ended, and keeps its number until it is reaped: nobody else's group is hit.
+            sys::kill_group(self.pid);
         }
         let status = match sys::reap(self.process.as_fd()) {
             Ok(Some(status)) => Some(status),

@@ -452,6 +452,17 @@ impl AsFd for ChildProcess {
     }
 }
 
+impl ChildProcess {
+    /// Kills the process, and all of the group that it leads.
+    pub(crate) fn kill_group(&self) {
+        // Until it is reaped, its number is its own; afterwards its group is gone.
+        if self.0.ended.get().is_none() {
+            sys::kill_group(self.0.pid);
+        }
+        let _ = self.kill();
+    }
+}
+
 impl fmt::Debug for ChildProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Process")

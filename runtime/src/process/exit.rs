@@ -6,7 +6,7 @@
 
 use std::io;
 use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{child, tree};
@@ -33,10 +33,19 @@ pub(super) fn prepare() {
 /// The process whose children these are: a copy of it, made by a `fork` that this library knows nothing of, has none.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 
+/// Whether this process is at its end.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process is at its end, and its children are terminated: nobody is to replace them.
+pub(crate) fn is_ending() -> bool {
+    ENDING.load(Ordering::SeqCst)
+}
+
 extern "C" fn finish() {
     if std::process::id() != OWNER.load(Ordering::Relaxed) {
         return;
     }
+    ENDING.store(true, Ordering::SeqCst);
     let (daemons, others): (Vec<_>, Vec<_>) = child::children()
         .into_iter()
         .partition(|child| child.daemon);
@@ -55,17 +64,20 @@ extern "C" fn finish() {
     }
 }
 
-/// Ends this process when its parent ends, however that ends.
+/// Ends this process when its parent ends, however that ends, and all of its process group if it leads one.
 ///
 /// A thread waits for the parent's descriptor. `PR_SET_PDEATHSIG` would need none, but fires when the *thread* that started
 /// this process ends.
-pub(super) fn follow_parent() -> io::Result<()> {
+pub(super) fn follow_parent(leads_group: bool) -> io::Result<()> {
     const STACK: usize = 64 << 10;
-    let follow = || {
+    let follow = move || {
         let Some(parent) = &tree::identity().parent else {
             return;
         };
         if sys::wait_ended(parent.process.as_fd(), None).is_ok() {
+            if leads_group {
+                sys::kill_group(std::process::id());
+            }
             sys::kill_self(sys::SIGTERM);
             std::thread::sleep(Duration::from_millis(500));
             sys::kill_self(sys::SIGKILL);

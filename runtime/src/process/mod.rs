@@ -39,7 +39,9 @@ pub use boot::{main, test};
 pub use builder::Builder;
 use child::Child;
 pub use child_process::ChildProcess;
+pub(crate) use exit::is_ending;
 pub use method::{StartMethod, set_start_method, start_method};
+pub(crate) use outcome::{describe_panic, watch_panics};
 pub use start::set_executable;
 pub use stdio::Stdio;
 pub use tree::{

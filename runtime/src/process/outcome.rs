@@ -19,6 +19,8 @@ pub(super) struct Order<'a> {
     pub(super) lineage: &'a str,
     pub(super) parent_name: &'a str,
     pub(super) daemon: bool,
+    /// Whether it leads a process group of its own, which ends when its parent does.
+    pub(super) leads_group: bool,
 }
 
 /// The head of an outcome; after `Value` the encoded value follows.
@@ -84,7 +86,7 @@ thread_local! {
 
 /// Lets panics of this process be seen before they unwind, and then by whoever saw them before. With `panic = "abort"` the
 /// hook is also the last to see anything, and calls `last`.
-pub(super) fn watch_panics(
+pub(crate) fn watch_panics(
     last: impl Fn(Panic) + Send + Sync + 'static,
     subject: impl Fn() -> Subject + Send + Sync + 'static,
 ) {
@@ -105,7 +107,7 @@ pub(super) fn watch_panics(
 }
 
 /// A panic of this thread as data.
-pub(super) fn describe_panic(payload: &(dyn std::any::Any + Send), subject: Subject) -> Panic {
+pub(crate) fn describe_panic(payload: &(dyn std::any::Any + Send), subject: Subject) -> Panic {
     let message = payload
         .downcast_ref::<&str>()
         .map(|message| (*message).to_owned())

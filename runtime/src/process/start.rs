@@ -16,7 +16,7 @@ use super::outcome::Order;
 use super::{Builder, tree};
 use crate::arena::{self, Arena, CHILD_MARK, ChildRecord, Draft, MAX_DEPTH};
 use crate::error::{Error, Result};
-use crate::registry::{ArgumentError, Encoder, ProcessFn};
+use crate::registry::{self, ProcessFn};
 use crate::sys::{self, AsFd, BorrowedFd, ChildStdio, Launch, Launched, OwnedFd};
 use crate::wire;
 
@@ -75,27 +75,18 @@ pub(super) fn start<F: ProcessFn>(builder: Builder, args: &F::Args<'_>) -> Resul
         lineage: &lineage,
         parent_name: &me.name,
         daemon: builder.daemon,
+        leads_group: builder.leads_group,
     };
     let encode = |draft: &mut Draft| {
         wire::append(&order, draft, &|| "the order for a process".to_owned())?;
-        F::encode(
-            args,
-            &mut Encoder {
-                draft,
-                function: F::NAME,
-            },
-        )
-        .map_err(|error| match error {
-            ArgumentError::Encode(error) => error,
-            ArgumentError::Decode(_) => unreachable!("encoding does not decode"),
-        })
+        registry::encode::<F>(args, draft)
     };
     wire::with_draft(encode, |draft, outgoing| {
         // Those that the child inherits need not wait for it.
         let fds = std::mem::take(&mut outgoing.fds);
         let parcel = draft.finish(arena, outgoing)?;
         let record = ChildRecord::new(arena, &name, parcel)?;
-        let daemon = builder.daemon;
+        let (daemon, leads_group) = (builder.daemon, builder.leads_group);
         match execute(arena, &record, F::NAME, builder, &fds) {
             Ok((launched, process)) => {
                 let Launched { pid, pipes } = launched;
@@ -107,6 +98,7 @@ pub(super) fn start<F: ProcessFn>(builder: Builder, args: &F::Args<'_>) -> Resul
                     name,
                     function: F::NAME,
                     daemon,
+                    leads_group,
                     pipes,
                 }))
             }
@@ -178,6 +170,7 @@ fn execute(
         fds: &fds,
         stdio,
         quiet_stdout: quiet,
+        lead_group: builder.leads_group,
     };
     if let Some(directory) = &builder.directory {
         check_directory(directory).map_err(failed(&format!(

@@ -3,6 +3,7 @@
 //! Every `#[process_fn]` submits an entry to `inventory` before `main`. Names cross between processes, never addresses
 //! or positions: `inventory`'s order differs from build to build.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -107,6 +108,33 @@ pub(crate) enum Step {
 
 inventory::collect!(Function);
 
+/// Encodes the arguments of a call.
+#[inline]
+pub(crate) fn encode<F: ProcessFn>(
+    args: &F::Args<'_>,
+    draft: &mut Draft,
+) -> Result<(), EncodeError> {
+    let mut encoder = Encoder {
+        draft,
+        function: F::NAME,
+    };
+    F::encode(args, &mut encoder).map_err(|error| match error {
+        ArgumentError::Encode(error) => error,
+        ArgumentError::Decode(_) => unreachable!("encoding does not decode"),
+    })
+}
+
+/// A number for a function's name, by which the processes of a tree, which run the same program, can tell functions apart.
+pub(crate) const fn hash(name: &str) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let (bytes, mut index) = (name.as_bytes(), 0);
+    while index < bytes.len() {
+        hash = (hash ^ bytes[index] as u64).wrapping_mul(0x0100_0000_01b3);
+        index += 1;
+    }
+    hash
+}
+
 impl Function {
     #[doc(hidden)]
     pub const fn new<F: ProcessFn>(file: &'static str, line: u32) -> Self {
@@ -201,8 +229,14 @@ fn run<F: ProcessFn>(
 /// assert!(mp::functions().any(|function| function.name() == "greet"));
 /// ```
 pub fn functions() -> impl Iterator<Item = &'static Function> {
-    sorted().iter().copied()
+    sorted()
+        .iter()
+        .copied()
+        .filter(|function| !function.name.starts_with(OWN))
 }
+
+/// What the names of this library's own functions begin with.
+const OWN: &str = "mp::";
 
 fn sorted() -> &'static [&'static Function] {
     static SORTED: OnceLock<Vec<&'static Function>> = OnceLock::new();
@@ -227,6 +261,20 @@ pub(crate) fn find(name: &str) -> Option<&'static Function> {
         .binary_search_by_key(&name, |function| function.name)
         .ok()
         .map(|index| sorted()[index])
+}
+
+/// The function whose name has this [hash].
+pub(crate) fn find_hashed(hash_of_name: u64) -> Option<&'static Function> {
+    static HASHED: OnceLock<HashMap<u64, &'static Function>> = OnceLock::new();
+    let hashed = || {
+        sorted()
+            .iter()
+            .map(|function| (hash(function.name), *function))
+    };
+    HASHED
+        .get_or_init(|| hashed().collect())
+        .get(&hash_of_name)
+        .copied()
 }
 
 /// Why there may be no function of this name, in a sentence.
@@ -266,8 +314,8 @@ pub enum ArgumentError {
 /// Where `ProcessFn::encode` puts arguments.
 #[doc(hidden)]
 pub struct Encoder<'a> {
-    pub(crate) draft: &'a mut Draft,
-    pub(crate) function: &'static str,
+    draft: &'a mut Draft,
+    function: &'static str,
 }
 
 impl Encoder<'_> {

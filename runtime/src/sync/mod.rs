@@ -10,7 +10,7 @@
 
 #![allow(unsafe_code)]
 
-mod atomic;
+pub(crate) mod atomic;
 mod barrier;
 mod barrier_word;
 mod condition;

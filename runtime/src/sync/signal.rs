@@ -64,7 +64,7 @@ impl Signal {
     /// [Notifies](Self::notify), but wakes at most `count` of those who sleep: the first to fall asleep, if all have the same
     /// priority. Those who have announced that they will sleep, and do not sleep yet, look again.
     #[inline]
-    pub(super) fn notify_up_to(&self, count: u32) {
+    pub(crate) fn notify_up_to(&self, count: u32) {
         fence(Ordering::SeqCst);
         let word = self.0.load(Ordering::Relaxed);
         if word & (SLEEPERS | WAKING) != 0 {

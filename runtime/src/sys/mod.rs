@@ -11,10 +11,11 @@
 //! | waiting on a word | [`futex_wait`], [`futex_wake`], [`yield_now`], [`futex_wait_any`] | works between processes that map the word anywhere |
 //! | mutex | [`RobustMutex`] | shared by processes; the death of its owner is told to the next |
 //! | starting | [`Launch`], [`launch`] | never copies the caller's memory; passes the named descriptors and no other |
-//! | processes | [`open_process`], [`wait_ended`], [`reap`], [`signal_process`], [`abandon_child`], [`is_running`] | by descriptor, so that a reused id is never hit |
+//! | processes | [`open_process`], [`wait_ended`], [`reap`], [`signal_process`], [`abandon_child`], [`is_running`], [`kill_group`] | by descriptor, so that a reused id is never hit |
 //! | many descriptors | [`poll_any`], [`PollSet`] | tells which are readable or have lost their peer; a set is changed while a thread waits on it |
 //! | sockets | [`packet_pair`], [`send_packet`], [`receive_packet`], [`poll_readable`], [`MAX_FDS`] | whole messages with descriptors attached; end of file when the peer is gone, killed too |
-//! | this process | [`thread_id`], [`start_helper`], [`set_thread_name`], [`at_exit`], [`dup_above`], [`adopt_fd`], [`replace_stdout`], [`fd_of_file`], [`open_files_limit`] | |
+//! | pipes | [`pipe`], [`read_some`], [`ring`], [`let_writes_fail`] | reading does not wait |
+//! | this process | [`thread_id`], [`now`], [`run_on`], [`allowed_cpus`], [`resident_memory`], [`disregard_sigint`], [`start_helper`], [`set_thread_name`], [`at_exit`], [`dup_above`], [`adopt_fd`], [`replace_stdout`], [`fd_of_file`], [`open_files_limit`] | |
 //! | a socket that many use | [`offer_packet`], [`copy_packet`], [`discard_packet`], [`peek_from`], [`send_buffer`], [`grow_send_buffer`] | nothing waits; what is in the buffer is there whoever dies |
 //!
 //! # Safety
@@ -36,11 +37,12 @@ pub(crate) use imp::pretend_no_waitv;
 pub(crate) use imp::{
     Acquired, AsFd, BorrowedFd, ChildStdio, LONGEST_MEMORY_NAME, Launch, Launched, MAX_FDS,
     MOST_WORDS, MutexError, NamedMemory, OwnedFd, Packet, PollSet, RobustMutex, SIGINT, SIGKILL,
-    SIGTERM, abandon_child, adopt_fd, at_exit, copy_packet, create_memory, discard_packet,
-    dup_above, exit_status, fd_number, fd_of_file, futex_wait, futex_wait_any, futex_wake,
-    grow_send_buffer, is_running, kill_self, launch, map_memory, memory_size, next_data,
-    offer_packet, open_files_limit, open_process, open_self, packet_pair, peek_from, poll_any,
-    poll_readable, reap, receive_packet, release_pages, replace_stdout, send_buffer, send_packet,
-    set_thread_name, signal_name, signal_process, start_helper, status_parts, thread_id,
-    wait_ended, write_memory, yield_now,
+    SIGTERM, abandon_child, adopt_fd, allowed_cpus, at_exit, copy_packet, create_memory,
+    discard_packet, disregard_sigint, dup_above, exit_status, fd_number, fd_of_file, futex_wait,
+    futex_wait_any, futex_wake, grow_send_buffer, is_running, kill_group, kill_self, launch,
+    let_writes_fail, map_memory, memory_size, next_data, now, offer_packet, open_files_limit,
+    open_process, open_self, packet_pair, peek_from, pipe, poll_any, poll_readable, read_some,
+    reap, receive_packet, release_pages, replace_stdout, resident_memory, ring, run_on,
+    send_buffer, send_packet, set_thread_name, signal_name, signal_process, start_helper,
+    status_parts, thread_id, wait_ended, write_memory, yield_now,
 };

@@ -224,6 +224,7 @@ pub(crate) struct Launch<'a> {
     pub(crate) fds: &'a [BorrowedFd<'a>],
     pub(crate) stdio: [ChildStdio; 3],
     pub(crate) quiet_stdout: bool,
+    pub(crate) lead_group: bool,
 }
 
 impl Launch<'_> {
@@ -297,6 +298,42 @@ pub(crate) fn is_running(_pid: u32) -> bool {
 pub(crate) fn abandon_child(_pid: u32) {}
 
 pub(crate) fn kill_self(_signal: i32) {}
+
+pub(crate) fn kill_group(_leader: u32) {}
+
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    unsupported()
+}
+
+pub(crate) fn let_writes_fail(pipe: BorrowedFd<'_>) -> io::Result<()> {
+    match pipe.0 {}
+}
+
+pub(crate) fn read_some(pipe: BorrowedFd<'_>, _buffer: &mut [u8]) -> Option<usize> {
+    match pipe.0 {}
+}
+
+pub(crate) fn ring(pipe: BorrowedFd<'_>) {
+    match pipe.0 {}
+}
+
+pub(crate) fn allowed_cpus() -> Vec<usize> {
+    Vec::new()
+}
+
+pub(crate) fn run_on(_cpu: usize) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn resident_memory() -> Option<u64> {
+    None
+}
+
+pub(crate) fn now() -> u64 {
+    0
+}
+
+pub(crate) fn disregard_sigint() {}
 
 pub(crate) fn exit_status(_code: i32) -> ExitStatus {
     ExitStatus::default()

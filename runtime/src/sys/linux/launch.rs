@@ -47,6 +47,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) stdio: [ChildStdio; 3],
     /// Whether the standard output becomes the last of `fds`, in place of what that is here, and `/dev/null` takes its place.
     pub(crate) quiet_stdout: bool,
+    /// Whether the child leads a process group of its own.
+    pub(crate) lead_group: bool,
 }
 
 /// A program that was started.
@@ -113,7 +115,7 @@ pub(crate) fn launch(launch: Launch<'_>) -> io::Result<Launched> {
     if let Some(directory) = &launch.directory {
         actions.change_directory(&c_string(&[directory.as_os_str()])?)?;
     }
-    let attributes = Attributes::new()?;
+    let attributes = Attributes::new(launch.lead_group)?;
     let arguments: Vec<CString> = launch
         .arguments
         .iter()
@@ -258,7 +260,7 @@ impl Drop for Actions {
 struct Attributes(libc::posix_spawnattr_t);
 
 impl Attributes {
-    fn new() -> io::Result<Self> {
+    fn new(lead_group: bool) -> io::Result<Self> {
         let mut attributes = MaybeUninit::uninit();
         // SAFETY: the call initialises what it is given, or fails.
         check(unsafe { libc::posix_spawnattr_init(attributes.as_mut_ptr()) })?;
@@ -269,9 +271,14 @@ impl Attributes {
             let mut none = MaybeUninit::uninit();
             libc::sigemptyset(none.as_mut_ptr());
             check(libc::posix_spawnattr_setsigmask(&mut this.0, none.as_ptr()))?;
+            // The group is 0, which stands for the child's own number, unless it is set.
+            let mut flags = libc::POSIX_SPAWN_SETSIGMASK;
+            if lead_group {
+                flags |= libc::POSIX_SPAWN_SETPGROUP;
+            }
             check(libc::posix_spawnattr_setflags(
                 &mut this.0,
-                libc::POSIX_SPAWN_SETSIGMASK as libc::c_short,
+                flags as libc::c_short,
             ))?;
         }
         Ok(this)

@@ -37,6 +37,9 @@ pub(super) fn launch(launch: Launch<'_>) -> io::Result<Launched> {
         ChildStdio::Std(stdio) => stdio,
     });
     command.stdin(stdin).stdout(stdout).stderr(stderr);
+    if launch.lead_group {
+        command.process_group(0);
+    }
     let keep: Vec<RawFd> = launch.fds.iter().map(|fd| fd.as_raw_fd()).collect();
     let hide_stdout_at = launch.quiet_stdout.then(|| keep.last().copied()).flatten();
     // SAFETY: between fork and exec the closure makes system calls only: it neither allocates nor locks.

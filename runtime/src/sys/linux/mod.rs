@@ -11,6 +11,7 @@ mod launch;
 mod launch_std;
 mod memory;
 mod named;
+mod pipe;
 mod poll;
 mod process;
 mod robust;
@@ -27,10 +28,12 @@ pub(crate) use memory::{
     create_memory, map_memory, memory_size, next_data, release_pages, write_memory,
 };
 pub(crate) use named::{LONGEST_MEMORY_NAME, NamedMemory};
+pub(crate) use pipe::{let_writes_fail, pipe, read_some, ring};
 pub(crate) use poll::{PollSet, poll_any};
 pub(crate) use process::{
-    SIGINT, SIGKILL, SIGTERM, abandon_child, exit_status, is_running, kill_self, open_process,
-    open_self, reap, signal_name, signal_process, status_parts, wait_ended,
+    SIGINT, SIGKILL, SIGTERM, abandon_child, allowed_cpus, exit_status, is_running, kill_group,
+    kill_self, open_process, open_self, reap, resident_memory, run_on, signal_name, signal_process,
+    status_parts, wait_ended,
 };
 pub(crate) use robust::{Acquired, MutexError, RobustMutex};
 pub(crate) use socket::{
@@ -38,8 +41,8 @@ pub(crate) use socket::{
     peek_from, poll_readable, receive_packet, send_buffer, send_packet,
 };
 pub(crate) use thread::{
-    adopt_fd, at_exit, dup_above, fd_number, fd_of_file, open_files_limit, replace_stdout,
-    set_thread_name, start_helper, thread_id,
+    adopt_fd, at_exit, disregard_sigint, dup_above, fd_number, fd_of_file, now, open_files_limit,
+    replace_stdout, set_thread_name, start_helper, thread_id,
 };
 
 use std::time::{Duration, Instant};

@@ -115,6 +115,39 @@ pub(crate) fn kill_self(signal: i32) {
     }
 }
 
+/// `kill(-leader, SIGKILL)`—Ends all processes of a group. Sound while its leader has not been waited for: until then
+/// nobody else is given its number.
+pub(crate) fn kill_group(leader: u32) {
+    if let Some(leader) = i32::try_from(leader).ok().and_then(Pid::from_raw) {
+        let _ = rustix::process::kill_process_group(leader, Signal::KILL);
+    }
+}
+
+/// `sched_setaffinity(0, cpu)`—Keeps this process on one processor.
+pub(crate) fn run_on(cpu: usize) -> io::Result<()> {
+    if cpu >= rustix::thread::CpuSet::MAX_CPU {
+        return Err(Errno::INVAL.into());
+    }
+    let mut cpus = rustix::thread::CpuSet::new();
+    cpus.set(cpu);
+    Ok(rustix::thread::sched_setaffinity(None, &cpus)?)
+}
+
+/// `sched_getaffinity(0)`—The processors that this process may run on.
+pub(crate) fn allowed_cpus() -> Vec<usize> {
+    let cpus = rustix::thread::sched_getaffinity(None).unwrap_or_default();
+    (0..rustix::thread::CpuSet::MAX_CPU)
+        .filter(|cpu| cpus.is_set(*cpu))
+        .collect()
+}
+
+/// `/proc/self/statm`—How many bytes of memory this process has in use; `None` where nobody tells.
+pub(crate) fn resident_memory() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
 /// The exit status of a process that exited with `code`.
 pub(crate) fn exit_status(code: i32) -> ExitStatus {
     ExitStatus::from_raw((code & 0xff) << 8)

@@ -121,3 +121,27 @@ pub(crate) unsafe fn adopt_fd(number: i32) -> io::Result<OwnedFd> {
     // SAFETY: it is open, and by the caller's promise nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
+
+/// `clock_gettime(CLOCK_MONOTONIC)`—The time since some moment that is the same for all processes, in nanoseconds.
+pub(crate) fn now() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// `sigaction(SIGINT)`—Lets SIGINT do nothing to this process, unless it is ignored already. By a handler: programs that this
+/// process executes are not to ignore it.
+pub(crate) fn disregard_sigint() {
+    extern "C" fn nothing(_signal: libc::c_int) {}
+
+    let mut before = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: both structures are zeroes with the fields set that count, and the handler does nothing.
+    unsafe {
+        let known = libc::sigaction(libc::SIGINT, ptr::null(), before.as_mut_ptr()) == 0;
+        if known && before.assume_init_ref().sa_sigaction != libc::SIG_IGN {
+            let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
+            action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
+            action.sa_flags = libc::SA_RESTART;
+            libc::sigaction(libc::SIGINT, &action, ptr::null_mut());
+        }
+    }
+}

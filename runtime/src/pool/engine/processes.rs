@@ -1,0 +1,121 @@
+//! Workers that are processes.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use super::{Bell, End, Engine, Member};
+use crate::channel::Fd;
+use crate::error::{Error, Result};
+use crate::pool::body::PoolHandle;
+use crate::pool::relay::{Relay, Source};
+use crate::pool::serve::{Post, Serve};
+use crate::process::{Builder, Process, StartMethod, Stdio};
+use crate::sys::{self, AsFd, BorrowedFd};
+
+pub(in crate::pool) struct Processes {
+    relay: Arc<Relay>,
+    method: Option<StartMethod>,
+    environment: Vec<(OsString, OsString)>,
+    /// The processors that workers run on, one each, round and round.
+    cpus: Vec<usize>,
+}
+
+struct Worker {
+    process: Process<()>,
+    stderr: Arc<Source>,
+    relay: Arc<Relay>,
+}
+
+impl Processes {
+    pub(in crate::pool) fn new(
+        method: Option<StartMethod>,
+        environment: Vec<(OsString, OsString)>,
+        cpus: Vec<usize>,
+    ) -> Result<Self> {
+        let relay = Relay::start().map_err(|error| {
+            Error::os(
+                "cannot pass on the standard error of a pool's workers",
+                error,
+            )
+        })?;
+        Ok(Self {
+            relay: Arc::new(relay),
+            method,
+            environment,
+            cpus,
+        })
+    }
+}
+
+impl Engine for Processes {
+    fn start(
+        &self,
+        pool: &PoolHandle,
+        seat: u16,
+        name: &str,
+        bell: &Arc<Bell>,
+    ) -> Result<Box<dyn Member>> {
+        let failed = |what: &'static str| move |error| Error::os(what, error);
+        let bell = sys::dup_above(bell.rope.as_fd(), 0)
+            .map_err(failed("cannot duplicate a descriptor for a pool's worker"))?;
+        let (source, stderr) = self
+            .relay
+            .connect()
+            .map_err(failed("cannot make a pipe for a pool's worker"))?;
+        let mut builder = Builder::new()
+            .name(name)
+            .daemon(true)
+            .lead_group()
+            // A process group in the background that reads from a terminal is stopped.
+            .stdin(Stdio::null())
+            .stderr(stderr)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(method) = self.method {
+            builder = builder.start_method(method);
+        }
+        let cpu = match self.cpus.len() {
+            0 => None,
+            count => Some(self.cpus[usize::from(seat) % count]),
+        };
+        let post = Post {
+            pool: pool.clone(),
+            seat,
+            bell: Fd::new(bell),
+            cpu,
+        };
+        match builder.spawn::<Serve>(post) {
+            Ok(process) => Ok(Box::new(Worker {
+                process,
+                stderr: source,
+                relay: Arc::clone(&self.relay),
+            })),
+            Err(error) => {
+                self.relay.disconnect(&source);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Member for Worker {
+    fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    fn sentinel(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.process.as_fd())
+    }
+
+    fn end(&self) -> Option<End> {
+        let status = self.process.exit_status()?;
+        Some(End {
+            status,
+            stderr: self.relay.disconnect(&self.stderr),
+        })
+    }
+
+    fn kill(&self) -> bool {
+        self.process.kill_group();
+        true
+    }
+}

@@ -1,0 +1,456 @@
+//! The owner's books: which batches there are, and in which order workers come to them.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::batch::{Shape, Terms, View};
+use super::body::PoolBody;
+use super::item::Phase;
+use super::shared::Shared;
+use crate::arena::{Draft, Offset, Outgoing};
+use crate::error::{Error, Result, TaskError};
+
+/// A batch, as the owner knows it. It is freed when nobody knows it any more.
+pub(super) struct Batch {
+    pub(super) pool: Arc<Shared>,
+    pub(super) view: View,
+    /// How often a task is attempted again whose worker has died.
+    pub(super) retries: u32,
+    /// When it was put into the line: later batches have larger numbers. 0: not yet.
+    place_in_line: AtomicU64,
+    /// How many bytes of arguments it has.
+    used: AtomicU64,
+    /// All items before this one are done.
+    settled: AtomicU32,
+    /// What the owner has decided about items.
+    fates: Mutex<Vec<(u32, TaskError)>>,
+    /// Nobody wants its tasks any more.
+    abandoned: AtomicBool,
+}
+
+/// What tasks ask for besides their function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Wishes {
+    pub(super) terms: Terms,
+    pub(super) retries: u32,
+}
+
+/// A batch that nobody knows any more.
+struct Grave {
+    view: View,
+    place_in_line: u64,
+}
+
+/// The line of batches.
+#[derive(Default)]
+pub(super) struct Line {
+    tail: Option<View>,
+    /// Batches that the head may not have passed yet, by their places in line.
+    waiting: VecDeque<(u64, Offset)>,
+    last_place: u64,
+    /// The batch at the tail, if tasks that are submitted one by one may still be added to it.
+    open: Option<(Arc<Batch>, Wishes)>,
+    /// Batches with items that are not done.
+    alive: VecDeque<Arc<Batch>>,
+    /// How many tasks were submitted one by one.
+    submitted: u64,
+    closed: bool,
+}
+
+/// The graves are apart from the line, since batches are dropped by whoever knows them last.
+#[derive(Default)]
+pub(super) struct Graveyard(Mutex<Vec<Grave>>);
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// How many items the batches have that are filled one by one: the first, and the largest.
+const FIRST: u32 = 16;
+const LARGEST: u32 = 512;
+/// How many bytes of a result lie in the batch.
+pub(super) const ROOM: u32 = 24;
+
+impl Batch {
+    /// Makes a batch that is in no line yet.
+    pub(super) fn new(
+        pool: &Arc<Shared>,
+        shape: Shape,
+        wishes: Wishes,
+        first: u64,
+    ) -> Result<Arc<Self>> {
+        let handle = &pool.handle;
+        let view = View::make(
+            handle.arena(),
+            &handle.body().batches,
+            shape,
+            wishes.terms,
+            first,
+        )?;
+        Ok(Arc::new(Self {
+            pool: Arc::clone(pool),
+            view,
+            retries: wishes.retries,
+            place_in_line: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            settled: AtomicU32::new(0),
+            fates: Mutex::default(),
+            abandoned: AtomicBool::new(false),
+        }))
+    }
+
+    /// Whether there is no room for another item.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.view.filled() == self.view.capacity || self.used() >= self.view.area
+    }
+
+    /// Adds an item to a batch that is not full. One thread at a time.
+    #[inline]
+    pub(super) fn add(
+        &self,
+        draft: &mut Draft,
+        outgoing: &mut Outgoing,
+        function: u64,
+    ) -> Result<u32> {
+        let index = self.view.filled();
+        let used = self.view.add(self.used(), draft, outgoing, function)?;
+        self.used.store(used, Ordering::Relaxed);
+        Ok(index)
+    }
+
+    /// Adds an item that is not run, since it cannot be.
+    pub(super) fn refuse(&self, error: TaskError) {
+        let mut fates = lock(&self.fates);
+        fates.push((self.view.add_refused(), error));
+        self.view.header().failed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Whether all items are done.
+    pub(super) fn is_settled(&self) -> bool {
+        let filled = self.view.filled();
+        let mut settled = self.settled.load(Ordering::Relaxed);
+        while settled < filled && self.view.item(settled).state().is_final() {
+            settled += 1;
+        }
+        self.settled.store(settled, Ordering::Relaxed);
+        settled == filled
+    }
+
+    /// The items that are not done.
+    pub(super) fn unsettled(&self) -> impl Iterator<Item = u32> + '_ {
+        self.is_settled();
+        (self.settled.load(Ordering::Relaxed)..self.view.filled())
+            .filter(|index| !self.view.item(*index).state().is_final())
+    }
+
+    /// Decides what becomes of an item, if `conclude` still may; wakes those who wait for it.
+    pub(super) fn decide(
+        &self,
+        index: u32,
+        fate: TaskError,
+        conclude: impl FnOnce(&super::item::Item) -> Option<super::item::State>,
+    ) -> bool {
+        let mut fates = lock(&self.fates);
+        let item = self.view.item(index);
+        let Some(before) = conclude(item) else {
+            return false;
+        };
+        let counter = match fate {
+            TaskError::Cancelled => &self.pool.counters.cancelled,
+            _ => &self.pool.counters.failed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        fates.push((index, fate));
+        drop(fates);
+        self.view.header().failed.fetch_add(1, Ordering::AcqRel);
+        if before.is_waited() {
+            crate::sys::futex_wake(item.word(), u32::MAX);
+        }
+        self.pool.handle.body().calls.done.notify();
+        true
+    }
+
+    /// What the owner has decided about an item.
+    pub(super) fn fate(&self, index: u32) -> TaskError {
+        let fates = lock(&self.fates);
+        let fate = fates.iter().find(|(item, _)| *item == index);
+        fate.map_or(TaskError::Cancelled, |(_, fate)| fate.clone())
+    }
+
+    /// How many items have failed.
+    pub(super) fn failed(&self) -> u64 {
+        self.view.header().failed.load(Ordering::Acquire)
+    }
+
+    /// Nobody wants what is not done yet: what has not begun never will, and what runs is told.
+    pub(super) fn abandon(&self) {
+        if self.abandoned.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        for index in self.unsettled() {
+            let item = self.view.item(index);
+            if !self.decide(index, TaskError::Cancelled, |item| item.conclude_ready()) {
+                item.request_cancel();
+            }
+        }
+    }
+
+    /// Decides what becomes of all items that are not done.
+    pub(super) fn decide_all(&self, fate: &TaskError) {
+        for index in self.unsettled() {
+            self.decide(index, fate.clone(), |item| item.conclude());
+        }
+    }
+
+    /// Decides what becomes of an item whose worker is gone, or will be. Tells whether it is attempted again.
+    pub(super) fn lose(
+        &self,
+        index: u32,
+        worker: u16,
+        fate: impl FnOnce(u32) -> TaskError,
+    ) -> bool {
+        let item = self.view.item(index);
+        let state = item.state();
+        if !state.is_run_by(worker) {
+            return false;
+        }
+        // Only the dead could write it.
+        self.view.clean_result(index);
+        let again = state.attempt() < self.retries
+            && !state.is_cancelled()
+            && self.view.can_be_repeated(index);
+        if again && item.retry(worker) {
+            self.pool.counters.retried.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        let fate = if state.is_cancelled() {
+            TaskError::Cancelled
+        } else {
+            fate(state.attempt())
+        };
+        self.decide(index, fate, |item| item.conclude_running(worker));
+        false
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        lock(&self.pool.graveyard.0).push(Grave {
+            view: self.view,
+            place_in_line: self.place_in_line.load(Ordering::Relaxed),
+        });
+    }
+}
+
+impl Line {
+    /// Makes the line of a new pool: one empty batch.
+    pub(super) fn begin(&mut self, pool: &Arc<Shared>) -> Result<()> {
+        let shape = Shape {
+            capacity: 2,
+            room: 0,
+            area: 0,
+        };
+        let handle = &pool.handle;
+        let (arena, body) = (handle.arena(), handle.body());
+        let view = View::make(arena, &body.batches, shape, Terms::default(), 0)?;
+        body.line.head.store(view.place.0, Ordering::Release);
+        self.tail = Some(view);
+        Ok(())
+    }
+
+    /// Puts a batch at the end of the line.
+    pub(super) fn push(&mut self, pool: &PoolBody, batch: &Arc<Batch>) -> Result<()> {
+        if self.closed {
+            return Err(Error::PoolClosed);
+        }
+        self.open = None;
+        self.tend(4);
+        self.link(pool, batch);
+        self.alive.push_back(Arc::clone(batch));
+        Ok(())
+    }
+
+    fn link(&mut self, pool: &PoolBody, batch: &Batch) {
+        self.forget_passed(pool);
+        self.last_place += 1;
+        batch
+            .place_in_line
+            .store(self.last_place, Ordering::Relaxed);
+        self.waiting.push_back((self.last_place, batch.view.place));
+        let tail = self.tail.replace(batch.view);
+        let tail = tail.expect("a line has a batch from its beginning");
+        tail.header()
+            .next
+            .store(batch.view.place.0, Ordering::Release);
+    }
+
+    /// Adds a task that was submitted by itself; returns where it is, and whether it was put into the line just now.
+    #[inline]
+    pub(super) fn submit(
+        &mut self,
+        pool: &Arc<Shared>,
+        wishes: Wishes,
+        draft: &mut Draft,
+        outgoing: &mut Outgoing,
+        function: u64,
+    ) -> Result<(Arc<Batch>, u32)> {
+        if self.closed {
+            return Err(Error::PoolClosed);
+        }
+        if let Some((open, its)) = &self.open
+            && *its == wishes
+            && !open.is_full()
+        {
+            let index = open.add(draft, outgoing, function)?;
+            self.submitted += 1;
+            return Ok((Arc::clone(open), index));
+        }
+        self.submit_to_new(pool, wishes, draft, outgoing, function)
+    }
+
+    #[cold]
+    fn submit_to_new(
+        &mut self,
+        pool: &Arc<Shared>,
+        wishes: Wishes,
+        draft: &mut Draft,
+        outgoing: &mut Outgoing,
+        function: u64,
+    ) -> Result<(Arc<Batch>, u32)> {
+        // The next one is larger if this one was used up.
+        let capacity = match self.open.take() {
+            Some((full, _)) if full.view.filled() >= full.view.capacity / 2 => {
+                (full.view.capacity * 4).min(LARGEST)
+            }
+            _ => FIRST,
+        };
+        let length = draft.bytes().len() as u32;
+        let shape = Shape {
+            capacity,
+            room: ROOM,
+            area: capacity * length.clamp(16, 256) + length.min(super::batch::LARGE as u32),
+        };
+        self.bury(pool.handle.body(), &pool.graveyard);
+        let batch = Batch::new(pool, shape, wishes, self.submitted)?;
+        let index = batch.add(draft, outgoing, function)?;
+        self.push(pool.handle.body(), &batch)?;
+        self.open = Some((Arc::clone(&batch), wishes));
+        self.submitted += 1;
+        Ok((batch, index))
+    }
+
+    /// Looks after a few batches with items that were not done when they were looked at last.
+    fn tend(&mut self, count: usize) {
+        for _ in 0..count.min(self.alive.len()) {
+            let Some(batch) = self.alive.pop_front() else {
+                return;
+            };
+            let is_open = self
+                .open
+                .as_ref()
+                .is_some_and(|(open, _)| Arc::ptr_eq(open, &batch));
+            if is_open || !batch.is_settled() {
+                self.alive.push_back(batch);
+            }
+        }
+    }
+
+    /// Looks after all batches; tells whether any has items that are not done.
+    pub(super) fn tend_all(&mut self) -> bool {
+        self.tend(self.alive.len());
+        self.alive.iter().any(|batch| !batch.is_settled())
+    }
+
+    /// The batches with items that may not be done.
+    pub(super) fn alive(&self) -> impl Iterator<Item = &Arc<Batch>> {
+        self.alive.iter()
+    }
+
+    /// Lets workers claim again what a worker that is gone has claimed and not begun, and what is to be attempted again.
+    pub(super) fn reopen(&mut self, pool: &PoolBody, batch: &Arc<Batch>) {
+        let is_ready = |index: &u32| batch.view.item(*index).state().phase() == Phase::Ready;
+        let Some(first) = batch.unsettled().find(is_ready) else {
+            return;
+        };
+        if batch.view.reopen(first) {
+            return;
+        }
+        // The line has gone on behind it, or is about to: whoever sealed it may have died before that.
+        let place = batch.view.place;
+        pool.pass(place, batch.view.header().next.load(Ordering::Acquire));
+        self.open = None;
+        batch.view.renew(first);
+        self.link(pool, batch);
+    }
+
+    /// Takes no more tasks.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        self.open = None;
+    }
+
+    fn forget_passed(&mut self, pool: &PoolBody) {
+        let head = pool.line.head.load(Ordering::Acquire);
+        while self
+            .waiting
+            .front()
+            .is_some_and(|(_, place)| place.0 != head)
+        {
+            self.waiting.pop_front();
+        }
+    }
+
+    /// Whether the head has passed the batch that got this place in the line.
+    fn has_passed(&self, place_in_line: u64) -> bool {
+        self.waiting
+            .front()
+            .is_none_or(|(first, _)| place_in_line < *first)
+    }
+
+    /// Frees the batches that nobody needs any more.
+    pub(super) fn bury(&mut self, pool: &PoolBody, graveyard: &Graveyard) {
+        self.forget_passed(pool);
+        let graves = std::mem::take(&mut *lock(&graveyard.0));
+        let kept = graves.into_iter().filter(|grave| !self.free(pool, grave));
+        let kept: Vec<_> = kept.collect();
+        lock(&graveyard.0).extend(kept);
+    }
+
+    /// Frees a batch, unless somebody may still use it.
+    fn free(&self, pool: &PoolBody, grave: &Grave) -> bool {
+        let Grave {
+            view,
+            place_in_line,
+        } = grave;
+        if !self.has_passed(*place_in_line) {
+            return false;
+        }
+        pool.line.retiring.store(view.place.0, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let is_visited = pool
+            .seats()
+            .iter()
+            .any(|seat| seat.visiting.load(Ordering::SeqCst) == view.place.0);
+        if !is_visited {
+            // SAFETY: the head has passed it, and nobody visits it, or will (see `body`); its items are done, or were never
+            // in the line, since batches with others are alive, and are not in the graveyard.
+            unsafe { view.free() };
+        }
+        pool.line.retiring.store(0, Ordering::SeqCst);
+        !is_visited
+    }
+}
+
+impl Graveyard {
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.0).is_empty()
+    }
+}

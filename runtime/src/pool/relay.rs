@@ -1,0 +1,150 @@
+//! What workers write to their standard error: passed on to that of this process, and its end kept.
+//!
+//! A thread of its own does it: who reads this process's standard error may stop doing so, and then workers wait for it, as
+//! they would without the pool, but nobody else does.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::line::lock;
+use crate::sys::{self, AsFd, BorrowedFd, OwnedFd};
+
+/// How many of the last bytes are kept.
+const KEPT: usize = 4 << 10;
+
+pub(super) struct Relay {
+    shared: Arc<Passing>,
+}
+
+struct Passing {
+    sources: Mutex<Vec<Arc<Source>>>,
+    /// What was read by others than the thread, and is to be passed on.
+    rest: Mutex<Vec<u8>>,
+    bell: OwnedFd,
+    is_over: AtomicBool,
+}
+
+/// The standard error of one worker.
+pub(super) struct Source {
+    pipe: OwnedFd,
+    tail: Mutex<VecDeque<u8>>,
+    has_ended: AtomicBool,
+}
+
+impl Relay {
+    pub(super) fn start() -> io::Result<Self> {
+        let (ear, bell) = sys::pipe()?;
+        sys::let_writes_fail(bell.as_fd())?;
+        let shared = Arc::new(Passing {
+            sources: Mutex::default(),
+            rest: Mutex::default(),
+            bell,
+            is_over: AtomicBool::new(false),
+        });
+        let passing = Arc::clone(&shared);
+        sys::start_helper("mp-pool-stderr", move || passing.run(&ear))?;
+        Ok(Self { shared })
+    }
+
+    /// Makes the standard error of a worker, and its end that is to be written to.
+    pub(super) fn connect(&self) -> io::Result<(Arc<Source>, OwnedFd)> {
+        let (pipe, write) = sys::pipe()?;
+        let source = Arc::new(Source {
+            pipe,
+            tail: Mutex::default(),
+            has_ended: AtomicBool::new(false),
+        });
+        lock(&self.shared.sources).push(Arc::clone(&source));
+        sys::ring(self.shared.bell.as_fd());
+        Ok((source, write))
+    }
+
+    /// Returns the last lines of a worker that has ended.
+    pub(super) fn disconnect(&self, source: &Arc<Source>) -> String {
+        let mut rest = Vec::new();
+        while source.read(&mut rest) {}
+        source.has_ended.store(true, Ordering::Release);
+        lock(&self.shared.rest).append(&mut rest);
+        lock(&self.shared.sources).retain(|known| !Arc::ptr_eq(known, source));
+        sys::ring(self.shared.bell.as_fd());
+        source.last_lines()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::Release);
+        sys::ring(self.shared.bell.as_fd());
+    }
+}
+
+impl Passing {
+    fn run(&self, ear: &OwnedFd) {
+        let mut chunk = Vec::new();
+        loop {
+            let is_over = self.is_over.load(Ordering::Acquire);
+            let mut sources = lock(&self.sources).clone();
+            sources.retain(|source| !source.has_ended.load(Ordering::Acquire));
+            chunk.append(&mut lock(&self.rest));
+            for source in &sources {
+                source.read(&mut chunk);
+            }
+            if !chunk.is_empty() {
+                // Nobody is left to be told of an error here.
+                let _ = io::stderr().write_all(&chunk);
+                chunk.clear();
+                continue;
+            }
+            if is_over {
+                return;
+            }
+            let fds: Vec<BorrowedFd<'_>> = sources
+                .iter()
+                .filter(|source| !source.has_ended.load(Ordering::Acquire))
+                .map(|source| source.pipe.as_fd())
+                .chain([ear.as_fd()])
+                .collect();
+            // Its only error is that the system has no memory.
+            if sys::poll_any(&fds, None).is_err() {
+                sys::yield_now();
+            }
+            while sys::read_some(ear.as_fd(), &mut [0; 64]).is_some_and(|length| length > 0) {}
+        }
+    }
+}
+
+impl Source {
+    /// Reads what there is; tells whether there may be more.
+    fn read(&self, into: &mut Vec<u8>) -> bool {
+        let mut buffer = [0; 4096];
+        // Under the lock, so that the tail has the order of the pipe.
+        let mut tail = lock(&self.tail);
+        match sys::read_some(self.pipe.as_fd(), &mut buffer) {
+            None => false,
+            Some(0) => {
+                self.has_ended.store(true, Ordering::Release);
+                false
+            }
+            Some(length) => {
+                let bytes = &buffer[..length];
+                tail.extend(bytes);
+                let surplus = tail.len().saturating_sub(KEPT);
+                tail.drain(..surplus);
+                into.extend_from_slice(bytes);
+                true
+            }
+        }
+    }
+
+    /// The last that was written, from the beginning of a line if it is not all.
+    fn last_lines(&self) -> String {
+        let tail: Vec<u8> = lock(&self.tail).iter().copied().collect();
+        let begin = match tail.iter().position(|byte| *byte == b'\n') {
+            Some(end) if tail.len() == KEPT => end + 1,
+            _ => 0,
+        };
+        String::from_utf8_lossy(&tail[begin..]).into_owned()
+    }
+}
