@@ -1,11 +1,19 @@
 //! Batches: tasks in the arena.
 //!
 //! ```text
-//!  ├ header ┼ words of items ┼ entries ┼ places of results ┼ arguments ─ ─ ─ ─ ┤
+//!  ├ header ┼ items ┼ words of arguments ┼ words of results ┼ functions ┼ rooms for results ┼ area for arguments ┤
 //! ```
 //!
-//! An item is a task: its [word](super::item), an entry that says where its arguments are and what runs it, and a place for
-//! what comes of it. What is small lies in the batch, what is large or names objects in a parcel that the batch owns.
+//! A task is an [item](super::item), and what stands in the other parts at the same index. Arguments and results of up to 7
+//! bytes lie in their words, so that a small task is 20 bytes; larger ones lie in the area and in the rooms; large ones, and
+//! those that name objects, are parcels that the batch owns. The functions are left out where all items have the same.
+//!
+//! | first byte of a word | the other bytes |
+//! |---|---|
+//! | 0 | nothing: there is no result |
+//! | 1 + n | the n bytes of the message |
+//! | [`NEAR`] | the length, 24 bits, and for arguments the place in the area, 32 bits |
+//! | [`PARCEL`] | the place of a parcel |
 //!
 //! | header word | meaning | changed by | who dies here |
 //! |---|---|---|---|
@@ -15,7 +23,7 @@
 //! | `parcels` | how many parcels the batch owns | transactions | undone with the transaction |
 //! | `failed` | how many items have failed | whoever fails one, before it tells | one too few: who waits looks at the items, too |
 //!
-//! A claim is a hint: it keeps workers out of each other's way. Who runs an item is decided by its word.
+//! A claim is a hint: it keeps workers out of each other's way. Who runs an item is decided by the item.
 
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,27 +56,23 @@ pub(super) struct Header {
     chunk: AtomicU64,
     /// The position of the first item in its job.
     first: AtomicU64,
-    _spare: AtomicU64,
+    /// The hash of the name of the function that all items are for; 0: each has its own.
+    function: AtomicU64,
 }
 
 const HEADER: u64 = size_of::<Header>() as u64;
 const _: () = assert!(HEADER == 112);
 
-/// What an item is to be run with, and by.
-#[repr(C)]
-pub(super) struct Entry {
-    arguments: AtomicU64,
-    /// The hash of the function's name.
-    pub(super) function: AtomicU64,
-}
-
 /// In `cursor`: all items are claimed, and the line has gone on to the next batch.
 const SEALED: u64 = 1 << 63;
 
-/// In the words of arguments and results: what follows is a parcel's place.
-const PARCEL: u64 = 1 << 63;
-/// In the word of a result: what follows is the length of what lies behind the word.
-const INLINE: u64 = 1 << 62;
+/// In a word: what it names is in the area, or in the room.
+const NEAR: u64 = 9;
+/// In a word: what it names is a parcel.
+const PARCEL: u64 = 10;
+/// How many bytes lie in a word.
+const TINY: usize = 7;
+const _: () = assert!(TINY as u64 + 1 < NEAR);
 
 /// Arguments of this many bytes and more are parcels.
 pub(super) const LARGE: usize = 4 << 10;
@@ -79,6 +83,8 @@ pub(super) struct Shape {
     pub(super) capacity: u32,
     pub(super) room: u32,
     pub(super) area: u32,
+    /// The hash of the name of the function that all items are for; 0: each has its own.
+    pub(super) function: u64,
 }
 
 /// How the tasks of a batch are to be run.
@@ -125,17 +131,19 @@ impl Content<'_> {
 }
 
 /// A batch, as this process sees it. Whoever has one keeps the batch from being freed: the owner by what it knows of
-/// it, a worker by [visiting](super::body) it.
+/// it, a worker by [visiting](super::body) it (P3).
 #[derive(Clone, Copy)]
 pub(super) struct View {
     arena: &'static Arena,
     pub(super) place: Offset,
-    pub(super) capacity: u32,
+    items: &'static [Item],
+    arguments: &'static [AtomicU64],
+    results: &'static [AtomicU64],
+    functions: &'static [AtomicU64],
     room: u64,
+    rooms: Offset,
     pub(super) area: u64,
-    entries: Offset,
-    results: Offset,
-    arguments: Offset,
+    area_place: Offset,
 }
 
 impl View {
@@ -151,53 +159,68 @@ impl View {
         terms: Terms,
         first: u64,
     ) -> Result<Self> {
-        let Shape {
-            capacity,
-            room,
-            area,
-        } = shape;
-        let capacity = u64::from(capacity).next_multiple_of(2);
-        let room = u64::from(room).next_multiple_of(8);
-        let bytes = HEADER + capacity * (4 + ENTRY + 8 + room) + u64::from(area);
+        // So that all words are where words can be.
+        let capacity = u64::from(shape.capacity).next_multiple_of(2);
+        let room = u64::from(shape.room).next_multiple_of(8);
+        let functions = if shape.function == 0 { 8 } else { 0 };
+        let bytes = HEADER + capacity * (4 + 8 + 8 + functions + room) + u64::from(shape.area);
         let mut tx = arena.begin();
         let place = tx.allocate(bytes)?;
         let header = header(arena, place);
         tx.set(&header.filled, 0);
         tx.set(&header.parcels, 0);
         tx.set(&header.capacity, capacity);
-        tx.set(&header.room, room);
         tx.link(list, place);
         tx.commit();
-        header.next.store(0, Ordering::Relaxed);
-        header.failed.store(0, Ordering::Relaxed);
-        header.cursor.store(0, Ordering::Relaxed);
-        header.area.store(area.into(), Ordering::Relaxed);
-        header.timeout.store(terms.timeout, Ordering::Relaxed);
-        header.chunk.store(terms.chunk, Ordering::Relaxed);
-        header.first.store(first, Ordering::Relaxed);
-        let view = Self::at(arena, place);
-        for index in 0..view.capacity {
-            view.item(index).clear();
+        for (word, value) in [
+            (&header.next, 0),
+            (&header.failed, 0),
+            (&header.cursor, 0),
+            (&header.room, room),
+            (&header.area, shape.area.into()),
+            (&header.timeout, terms.timeout),
+            (&header.chunk, terms.chunk),
+            (&header.first, first),
+            (&header.function, shape.function),
+        ] {
+            word.store(value, Ordering::Relaxed);
         }
+        let view = Self::at(arena, place);
+        view.items.iter().for_each(Item::clear);
         Ok(view)
     }
 
     /// The batch at `place`.
     pub(super) fn at(arena: &'static Arena, place: Offset) -> Self {
         let header = header(arena, place);
-        let capacity = header.capacity.load(Ordering::Relaxed);
-        let room = header.room.load(Ordering::Relaxed);
-        let entries = place.plus(HEADER + 4 * capacity);
-        let results = entries.plus(ENTRY * capacity);
-        Self {
-            arena,
-            place,
-            capacity: capacity as u32,
-            room,
-            area: header.area.load(Ordering::Relaxed),
-            entries,
-            results,
-            arguments: results.plus((8 + room) * capacity),
+        let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
+        let (capacity, room, area) = (
+            load(&header.capacity),
+            load(&header.room),
+            load(&header.area),
+        );
+        let functions = match load(&header.function) {
+            0 => capacity,
+            _ => 0,
+        };
+        let arguments = place.plus(HEADER + 4 * capacity);
+        let results = arguments.plus(8 * capacity);
+        let functions_place = results.plus(8 * capacity);
+        let rooms = functions_place.plus(8 * functions);
+        // SAFETY: the parts of a batch as `make` lays them out, made of atomic words, for as long as the view is used (P3).
+        unsafe {
+            Self {
+                arena,
+                place,
+                items: slice(arena, place.plus(HEADER), capacity),
+                arguments: slice(arena, arguments, capacity),
+                results: slice(arena, results, capacity),
+                functions: slice(arena, functions_place, functions),
+                room,
+                rooms,
+                area,
+                area_place: rooms.plus(room * capacity),
+            }
         }
     }
 
@@ -208,32 +231,28 @@ impl View {
 
     #[inline]
     pub(super) fn item(&self, index: u32) -> &'static Item {
-        debug_assert!(index < self.capacity);
-        // SAFETY: an item is one atomic word, and so are the first words behind the header.
-        unsafe {
-            self.arena
-                .at(self.place.plus(HEADER + 4 * u64::from(index)))
-        }
+        &self.items[index as usize]
     }
 
+    /// For how many items there are places.
     #[inline]
-    pub(super) fn entry(&self, index: u32) -> &'static Entry {
-        debug_assert!(index < self.capacity);
-        // SAFETY: two atomic words, in the part for entries.
-        unsafe { self.arena.at(self.entries.plus(ENTRY * u64::from(index))) }
-    }
-
-    #[inline]
-    fn result(&self, index: u32) -> &'static AtomicU64 {
-        let place = self.results.plus((8 + self.room) * u64::from(index));
-        // SAFETY: an atomic word, in the part for results.
-        unsafe { self.arena.at(place) }
+    pub(super) fn capacity(&self) -> u32 {
+        self.items.len() as u32
     }
 
     /// How many items there are.
     #[inline]
     pub(super) fn filled(&self) -> u32 {
         self.header().filled.load(Ordering::Acquire) as u32
+    }
+
+    /// The hash of the name of an item's function.
+    #[inline]
+    pub(super) fn function(&self, index: u32) -> u64 {
+        match self.functions.get(index as usize) {
+            Some(function) => function.load(Ordering::Relaxed),
+            None => self.header().function.load(Ordering::Relaxed),
+        }
     }
 
     pub(super) fn timeout(&self) -> u64 {
@@ -251,8 +270,8 @@ impl View {
 
     // What the owner does.
 
-    /// Adds an item, for which there must be a place. `used` is how many bytes of arguments there are before it; returns how
-    /// many there are then.
+    /// Adds an item, for which there must be a place. `used` is how many bytes of the area are used; returns how many are
+    /// then.
     ///
     /// # Errors
     ///
@@ -266,52 +285,67 @@ impl View {
         function: u64,
     ) -> Result<u64> {
         let header = self.header();
-        let index = header.filled.load(Ordering::Relaxed);
-        debug_assert!(index < u64::from(self.capacity));
-        let entry = self.entry(index as u32);
-        let length = draft.bytes().len();
-        let has_room = length < LARGE && used + length as u64 <= self.area;
-        entry.function.store(function, Ordering::Relaxed);
-        self.result(index as u32).store(0, Ordering::Relaxed);
-        if !has_room || !outgoing.is_empty() {
-            let parcel = draft.finish(self.arena, outgoing)?.into_place();
-            self.item(index as u32).offer();
-            let mut tx = self.arena.begin();
-            tx.detach_parcel(parcel);
-            tx.set(&entry.arguments, PARCEL | parcel.0);
-            tx.add(&header.parcels, 1);
-            tx.set(&header.filled, index + 1);
-            tx.commit();
-            return Ok(used);
+        let filled = header.filled.load(Ordering::Relaxed);
+        let index = filled as usize;
+        if let Some(place) = self.functions.get(index) {
+            place.store(function, Ordering::Relaxed);
         }
+        self.results[index].store(0, Ordering::Relaxed);
         let bytes = draft.bytes();
-        let place = self.arena.pointer(self.arguments.plus(used), length as u64);
-        // SAFETY: behind the arguments that there are, where the owner alone writes, and inside of the area, as just seen.
-        unsafe {
-            place
-                .as_ptr()
-                .copy_from_nonoverlapping(bytes.as_ptr(), length);
-        }
-        entry
-            .arguments
-            .store(used << 32 | length as u64, Ordering::Relaxed);
-        self.item(index as u32).offer();
-        header.filled.store(index + 1, Ordering::Release);
-        Ok(used + length as u64)
+        let (word, used) = match bytes.len() {
+            _ if !outgoing.is_empty() => return self.add_parcel(used, draft, outgoing),
+            0..=TINY => (tiny(bytes), used),
+            length if length < LARGE && used + length as u64 <= self.area => {
+                let place = self
+                    .arena
+                    .pointer(self.area_place.plus(used), length as u64);
+                // SAFETY: behind the arguments that there are, where the owner alone writes, and inside of the area, as just
+                // seen.
+                unsafe {
+                    place
+                        .as_ptr()
+                        .copy_from_nonoverlapping(bytes.as_ptr(), length);
+                }
+                (
+                    used << 32 | (length as u64) << 8 | NEAR,
+                    used + length as u64,
+                )
+            }
+            _ => return self.add_parcel(used, draft, outgoing),
+        };
+        self.arguments[index].store(word.to_le(), Ordering::Relaxed);
+        self.items[index].offer();
+        header.filled.store(filled + 1, Ordering::Release);
+        Ok(used)
+    }
+
+    #[cold]
+    fn add_parcel(&self, used: u64, draft: &mut Draft, outgoing: &mut Outgoing) -> Result<u64> {
+        let header = self.header();
+        let filled = header.filled.load(Ordering::Relaxed);
+        let parcel = draft.finish(self.arena, outgoing)?.into_place();
+        self.items[filled as usize].offer();
+        let mut tx = self.arena.begin();
+        tx.detach_parcel(parcel);
+        tx.set(
+            &self.arguments[filled as usize],
+            (parcel.0 << 8 | PARCEL).to_le(),
+        );
+        tx.add(&header.parcels, 1);
+        tx.set(&header.filled, filled + 1);
+        tx.commit();
+        Ok(used)
     }
 
     /// Adds an item that is not to be run.
     pub(super) fn add_refused(&self) -> u32 {
         let header = self.header();
-        let index = header.filled.load(Ordering::Relaxed);
-        debug_assert!(index < u64::from(self.capacity));
-        self.entry(index as u32)
-            .arguments
-            .store(0, Ordering::Relaxed);
-        self.result(index as u32).store(0, Ordering::Relaxed);
-        self.item(index as u32).refuse();
-        header.filled.store(index + 1, Ordering::Release);
-        index as u32
+        let filled = header.filled.load(Ordering::Relaxed);
+        self.arguments[filled as usize].store(0, Ordering::Relaxed);
+        self.results[filled as usize].store(0, Ordering::Relaxed);
+        self.items[filled as usize].refuse();
+        header.filled.store(filled + 1, Ordering::Release);
+        filled as u32
     }
 
     /// How many bytes an item's result has that did not fit into its place.
@@ -344,14 +378,14 @@ impl View {
     /// Gives back what a task that is done has besides its place in the batch.
     pub(super) fn clean(&self, index: u32) {
         if self.header().parcels.load(Ordering::Relaxed) > 0 {
-            self.free_parcel(&self.entry(index).arguments);
-            self.free_parcel(self.result(index));
+            self.free_parcel(&self.arguments[index as usize]);
+            self.free_parcel(&self.results[index as usize]);
         }
     }
 
     /// Gives back what a worker that died had left as the result of an item.
     pub(super) fn clean_result(&self, index: u32) {
-        self.free_parcel(self.result(index));
+        self.free_parcel(&self.results[index as usize]);
     }
 
     /// Whether the item's arguments have gone with the first attempt: descriptors are taken once.
@@ -363,8 +397,8 @@ impl View {
     }
 
     fn free_parcel(&self, word: &AtomicU64) {
-        let value = word.load(Ordering::Acquire);
-        if value & PARCEL == 0 {
+        let value = u64::from_le(word.load(Ordering::Acquire));
+        if value & 0xff != PARCEL {
             return;
         }
         let forget = |tx: &mut Tx<'_>| {
@@ -375,7 +409,7 @@ impl View {
         // items that nobody runs.
         unsafe {
             self.arena
-                .free_parcel_and(Offset(value & !PARCEL), false, forget);
+                .free_parcel_and(Offset(value >> 8), false, forget);
         }
         self.arena.settle();
     }
@@ -452,11 +486,33 @@ impl View {
     /// The arguments of an item.
     #[inline]
     pub(super) fn arguments(&self, index: u32) -> Content<'static> {
-        let word = self.entry(index).arguments.load(Ordering::Acquire);
-        if word & PARCEL != 0 {
-            return self.parcel(word);
+        let word = &self.arguments[index as usize];
+        let value = u64::from_le(word.load(Ordering::Acquire));
+        self.content(word, value, || self.area_place.plus(value >> 32))
+    }
+
+    /// Leaves what came of an item: a message of a few bytes that names no objects.
+    #[inline]
+    pub(super) fn put_small(&self, index: u32, bytes: &[u8]) -> bool {
+        let word = &self.results[index as usize];
+        if bytes.len() <= TINY {
+            word.store(tiny(bytes).to_le(), Ordering::Relaxed);
+            return true;
         }
-        self.bytes(self.arguments.plus(word >> 32), word & u64::from(u32::MAX))
+        if bytes.len() as u64 > self.room {
+            return false;
+        }
+        let place = self.rooms.plus(self.room * u64::from(index));
+        let place = self.arena.pointer(place, self.room);
+        // SAFETY: the item's room, which belongs to who runs the item (P2), is large enough, as just seen.
+        unsafe {
+            place
+                .as_ptr()
+                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        }
+        let value = (bytes.len() as u64) << 8 | NEAR;
+        word.store(value.to_le(), Ordering::Relaxed);
+        true
     }
 
     /// Leaves what came of an item.
@@ -464,32 +520,22 @@ impl View {
     /// # Errors
     ///
     /// When the arena has no room for it, or the system keeps no more descriptors of messages.
-    #[inline]
     pub(super) fn put_result(
         &self,
         index: u32,
         draft: &mut Draft,
         outgoing: &mut Outgoing,
     ) -> Result<()> {
-        let word = self.result(index);
-        let length = draft.bytes().len();
-        if outgoing.is_empty() && length as u64 <= self.room {
-            let place = self
-                .arena
-                .pointer(self.arena.offset_in(word).plus(8), self.room);
-            // SAFETY: the item's place, which belongs to who runs the item, is large enough, as just seen.
-            unsafe {
-                place
-                    .as_ptr()
-                    .copy_from_nonoverlapping(draft.bytes().as_ptr(), length);
-            }
-            word.store(INLINE | length as u64, Ordering::Relaxed);
+        if outgoing.is_empty() && self.put_small(index, draft.bytes()) {
             return Ok(());
         }
         let parcel = draft.finish(self.arena, outgoing)?.into_place();
         let mut tx = self.arena.begin();
         tx.detach_parcel(parcel);
-        tx.set(word, PARCEL | parcel.0);
+        tx.set(
+            &self.results[index as usize],
+            (parcel.0 << 8 | PARCEL).to_le(),
+        );
         tx.add(&self.header().parcels, 1);
         tx.commit();
         Ok(())
@@ -498,30 +544,60 @@ impl View {
     /// What came of an item that is done; `None` when there was no room for it.
     #[inline]
     pub(super) fn get_result(&self, index: u32) -> Option<Content<'static>> {
-        let word = self.result(index);
-        match word.load(Ordering::Acquire) {
-            0 => None,
-            value if value & PARCEL != 0 => Some(self.parcel(value)),
-            value => Some(self.bytes(self.arena.offset_in(word).plus(8), value & !INLINE)),
-        }
-    }
-
-    fn parcel(&self, word: u64) -> Content<'static> {
-        // SAFETY: the batch owns it, nobody writes it any more, and it is not dropped.
-        let parcel = unsafe { Parcel::from_place(self.arena, Offset(word & !PARCEL)) };
-        Content::Parcel(ManuallyDrop::new(parcel))
+        let word = &self.results[index as usize];
+        let value = u64::from_le(word.load(Ordering::Acquire));
+        let room = || self.rooms.plus(self.room * u64::from(index));
+        (value != 0).then(|| self.content(word, value, room))
     }
 
     #[inline]
-    fn bytes(&self, place: Offset, length: u64) -> Content<'static> {
-        let pointer = self.arena.pointer(place, length);
-        // SAFETY: bytes of this batch that were written before the word was that told of them, and that nobody writes any
-        // more; they are there while the batch is.
-        Content::Bytes(unsafe { std::slice::from_raw_parts(pointer.as_ptr(), length as usize) })
+    fn content(
+        &self,
+        word: &'static AtomicU64,
+        value: u64,
+        near: impl FnOnce() -> Offset,
+    ) -> Content<'static> {
+        let tag = value & 0xff;
+        if tag == PARCEL {
+            // SAFETY: the batch owns it, nobody writes it any more, and it is not dropped.
+            let parcel = unsafe { Parcel::from_place(self.arena, Offset(value >> 8)) };
+            return Content::Parcel(ManuallyDrop::new(parcel));
+        }
+        let (pointer, length) = if tag == NEAR {
+            let length = value >> 8 & 0xff_ffff;
+            (
+                self.arena.pointer(near(), length).as_ptr().cast_const(),
+                length,
+            )
+        } else {
+            // The bytes follow the lowest, which is the first in memory.
+            let word = word.as_ptr().cast_const().cast::<u8>();
+            // SAFETY: inside of the word.
+            (unsafe { word.add(1) }, (tag.max(1) - 1).min(TINY as u64))
+        };
+        // SAFETY: bytes of this batch that were written before the word was that tells of them, and that nobody writes any
+        // more; they are there while the batch is (P1, P2, P3).
+        Content::Bytes(unsafe { std::slice::from_raw_parts(pointer, length as usize) })
     }
 }
 
-const ENTRY: u64 = size_of::<Entry>() as u64;
+/// A word with a message in it.
+#[inline]
+fn tiny(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[0] = bytes.len() as u8 + 1;
+    word[1..=bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(word)
+}
+
+/// # Safety
+///
+/// There are `count` of `T` at `place`, which is made of atomic words, for as long as the slice is used.
+unsafe fn slice<T>(arena: &'static Arena, place: Offset, count: u64) -> &'static [T] {
+    let pointer = arena.pointer(place, count * size_of::<T>() as u64);
+    // SAFETY: inside of the arena; the rest is the caller's promise.
+    unsafe { std::slice::from_raw_parts(pointer.as_ptr().cast(), count as usize) }
+}
 
 #[inline]
 fn header(arena: &'static Arena, place: Offset) -> &'static Header {

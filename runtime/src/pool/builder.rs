@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::Terms;
 use super::body::{Hook, MOST_WORKERS, PoolBody, PoolHandle};
-use super::crew::{Crew, Rules};
+use super::crew::{Check, Crew, Rules};
 use super::engine::{Engine, Processes, Threads};
 use super::item::MOST_RETRIES;
 use super::line::{Wishes, lock};
@@ -55,7 +55,7 @@ pub struct PoolBuilder {
     uses_threads: bool,
     method: Option<StartMethod>,
     initializer: Option<Result<Call>>,
-    check: Option<fn(&[u8]) -> Result<(), String>>,
+    check: Option<Check>,
     exit_hook: Option<Result<Call>>,
     max_tasks: u64,
     max_memory: u64,

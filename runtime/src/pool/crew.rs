@@ -50,8 +50,11 @@ pub(super) struct Rules {
     pub(super) cancel_grace: Duration,
     pub(super) leaves_idle: bool,
     /// Looks at the encoded value of the initializer.
-    pub(super) check: Option<fn(&[u8]) -> Result<(), String>>,
+    pub(super) check: Option<Check>,
 }
+
+/// Looks at the encoded value of an initializer.
+pub(super) type Check = fn(&[u8]) -> Result<(), String>;
 
 struct State {
     members: BTreeMap<u16, Enrolled>,
@@ -667,8 +670,7 @@ fn dismiss(pool: &Shared, state: &mut State, number: u16, batch: &Arc<Batch>) {
 
 /// The name of an item's function.
 fn function_of(batch: &Batch, index: u32) -> String {
-    let hash = batch.view.entry(index).function.load(Ordering::Relaxed);
-    let function = registry::find_hashed(hash);
+    let function = registry::find_hashed(batch.view.function(index));
     function.map_or_else(String::new, |function| function.name().to_owned())
 }
 

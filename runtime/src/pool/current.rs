@@ -1,6 +1,7 @@
 //! What a task can ask about itself.
 
 use std::cell::Cell;
+use std::ptr;
 
 use super::item::Item;
 
@@ -33,32 +34,58 @@ pub struct CurrentTask {
     pub attempt: u32,
 }
 
-/// The task of a thread.
-#[derive(Clone, Copy)]
-struct Running {
-    task: CurrentTask,
-    item: &'static Item,
+/// What a worker says about the task that it runs.
+pub(super) struct Running {
+    worker: usize,
+    task: Cell<Option<(&'static Item, u64, u32)>>,
 }
 
 thread_local! {
-    static RUNNING: Cell<Option<Running>> = const { Cell::new(None) };
+    /// What the worker on this thread says; null where there is none.
+    static RUNNING: Cell<*const Running> = const { Cell::new(ptr::null()) };
 }
 
-/// Runs a task on this thread, which can ask about itself meanwhile.
-#[inline]
-pub(super) fn during<R>(task: CurrentTask, item: &'static Item, run: impl FnOnce() -> R) -> R {
-    /// Puts back what was before: in a pool of threads, a task may run another one.
-    struct Restore(Option<Running>);
-
-    impl Drop for Restore {
-        #[inline]
-        fn drop(&mut self) {
-            RUNNING.set(self.0);
+impl Running {
+    pub(super) fn new(worker: u16) -> Self {
+        Self {
+            worker: worker.into(),
+            task: Cell::new(None),
         }
     }
 
-    let _restore = Restore(RUNNING.replace(Some(Running { task, item })));
-    run()
+    /// The worker runs this task now.
+    #[inline]
+    pub(super) fn set(&self, item: &'static Item, index: u64, attempt: u32) {
+        self.task.set(Some((item, index, attempt)));
+    }
+
+    /// Lets tasks that run on this thread during `run` ask about themselves.
+    pub(super) fn during<R>(&self, run: impl FnOnce() -> R) -> R {
+        /// Puts back what was before, by a panic too.
+        struct Restore(*const Running);
+
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                RUNNING.set(self.0);
+            }
+        }
+
+        let _restore = Restore(RUNNING.replace(self));
+        run()
+    }
+}
+
+/// The item, its index and attempt, and the worker's number.
+fn running() -> Option<(&'static Item, CurrentTask)> {
+    // SAFETY: null, or set by a `during` of this thread that is still running, and so borrows what this points to.
+    let running = unsafe { RUNNING.get().as_ref() }?;
+    let (item, index, attempt) = running.task.get()?;
+    let task = CurrentTask {
+        worker: running.worker,
+        index,
+        attempt,
+    };
+    Some((item, task))
 }
 
 /// Tells about the task that runs on this thread; `None` outside of the functions that pools run, and on threads that such a
@@ -84,7 +111,7 @@ pub(super) fn during<R>(task: CurrentTask, item: &'static Item, run: impl FnOnce
 /// }
 /// ```
 pub fn current_task() -> Option<CurrentTask> {
-    RUNNING.get().map(|running| running.task)
+    running().map(|(_, task)| task)
 }
 
 /// Tells whether somebody has given up on the task that runs on this thread: it was [cancelled](crate::Task::cancel), or its
@@ -116,7 +143,5 @@ pub fn current_task() -> Option<CurrentTask> {
 /// }
 /// ```
 pub fn cancelled() -> bool {
-    RUNNING
-        .get()
-        .is_some_and(|running| running.item.state().is_cancelled())
+    running().is_some_and(|(item, _)| item.state().is_cancelled())
 }

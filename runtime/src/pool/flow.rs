@@ -19,7 +19,7 @@ use super::many::Many;
 use super::shared::Shared;
 use crate::error::{Error, TaskError};
 use crate::registry::{self, ProcessFn};
-use crate::wire;
+use crate::wire::{self, Desk};
 
 /// What a job is to be like.
 #[derive(Debug, Clone, Copy)]
@@ -234,6 +234,24 @@ impl<'a, F: ProcessFn, I: Iterator<Item = F::Args<'a>>> Flow<F, I> {
         }
     }
 
+    /// Takes the values that are there, up to the first item that is not done, has failed, or has a value that is not small.
+    pub(super) fn take_values(&mut self, values: &mut Vec<F::Output>) {
+        let Some(flight) = self.flying.front_mut() else {
+            return;
+        };
+        let (begin, count) = (flight.taken, flight.batch.view.filled());
+        while flight.taken < count
+            && let Some(value) = flight.batch.small_value(flight.taken, F::NAME)
+        {
+            values.push(value);
+            flight.taken += 1;
+        }
+        let taken = flight.taken - begin;
+        flight.left -= taken;
+        self.in_flight -= taken as usize;
+        self.forget_done();
+    }
+
     /// Passes all items on at once.
     pub(super) fn launch(mut self) -> Many {
         while !self.has_ended {
@@ -257,10 +275,11 @@ impl<'a, F: ProcessFn, I: Iterator<Item = F::Args<'a>>> Flow<F, I> {
             area: capacity
                 .saturating_mul(self.next.arguments)
                 .clamp(LARGE as u32, MOST_AREA),
+            function: const { registry::hash(F::NAME) },
         };
         let batch = Batch::new(&self.pool, shape, self.plan.wishes, self.pulled);
         let passed_on = batch.and_then(|batch| {
-            let bytes = self.fill(&batch, capacity);
+            let bytes = wire::at_desk(|desk| self.fill(&batch, capacity, desk));
             if batch.view.filled() > 0 {
                 self.pool.push(&batch)?;
                 self.enter(batch, bytes);
@@ -287,7 +306,7 @@ impl<'a, F: ProcessFn, I: Iterator<Item = F::Args<'a>>> Flow<F, I> {
     }
 
     /// Pulls items into a batch; returns how many bytes their arguments have.
-    fn fill(&mut self, batch: &Batch, capacity: u32) -> u64 {
+    fn fill(&mut self, batch: &Batch, capacity: u32, desk: &mut Desk) -> u64 {
         let begin = Instant::now();
         let mut look = 1;
         let (mut count, mut bytes) = (0, 0);
@@ -297,7 +316,7 @@ impl<'a, F: ProcessFn, I: Iterator<Item = F::Args<'a>>> Flow<F, I> {
                 break;
             };
             count += 1;
-            match self.add(batch, &item) {
+            match Self::add(batch, &item, desk) {
                 Ok(length) => bytes += length as u64,
                 Err(error) => batch.refuse(error.into()),
             }
@@ -322,9 +341,9 @@ impl<'a, F: ProcessFn, I: Iterator<Item = F::Args<'a>>> Flow<F, I> {
     }
 
     #[inline]
-    fn add(&self, batch: &Batch, item: &F::Args<'a>) -> Result<usize, Error> {
+    fn add(batch: &Batch, item: &F::Args<'a>, desk: &mut Desk) -> Result<usize, Error> {
         let hash = const { registry::hash(F::NAME) };
-        wire::with_draft(
+        desk.make(
             |draft| registry::encode::<F>(item, draft),
             |draft, outgoing| {
                 let length = draft.bytes().len();
@@ -354,6 +373,16 @@ impl<'a, F: ProcessFn, I: Iterator<Item = F::Args<'a>>> Flow<F, I> {
         self.passed_on += 1;
     }
 
+    #[inline]
+    fn forget_done(&mut self) {
+        while let Some(flight) = self.flying.front()
+            && flight.left == 0
+        {
+            self.bytes -= flight.bytes;
+            self.flying.pop_front();
+        }
+    }
+
     /// Gives what came of an item that is done.
     #[inline]
     fn give(&mut self, (flight, index): (usize, u32)) -> Result<F::Output, TaskError> {
@@ -374,12 +403,7 @@ impl<'a, F: ProcessFn, I: Iterator<Item = F::Args<'a>>> Flow<F, I> {
         if outcome.is_err() && self.plan.fails_fast {
             self.abandon();
         } else {
-            while let Some(flight) = self.flying.front()
-                && flight.left == 0
-            {
-                self.bytes -= flight.bytes;
-                self.flying.pop_front();
-            }
+            self.forget_done();
         }
         outcome
     }

@@ -76,7 +76,7 @@ impl State {
 
     /// How many attempts there were before this one.
     pub(super) fn attempt(self) -> u32 {
-        self.0 / ATTEMPT & ATTEMPTS
+        (self.0 / ATTEMPT) & ATTEMPTS
     }
 
     pub(super) fn is_cancelled(self) -> bool {
@@ -99,7 +99,7 @@ impl State {
     }
 
     fn run_by(self, worker: u16) -> Self {
-        Self(self.in_phase(Phase::Running).0 | u32::from(worker) * WORKER)
+        Self(self.in_phase(Phase::Running).0 | (u32::from(worker) * WORKER))
     }
 }
 

@@ -256,7 +256,10 @@ impl<'p, F: ProcessFn> Job<'p, F> {
         let mut failed = None;
         while let Some(outcome) = flow.take() {
             match outcome {
-                Ok(value) => values.push(value),
+                Ok(value) => {
+                    values.push(value);
+                    flow.take_values(&mut values);
+                }
                 Err(error) if plan.fails_fast => return Err(error),
                 Err(error) => drop(failed.get_or_insert(error)),
             }

@@ -105,7 +105,7 @@ impl Batch {
     /// Whether there is no room for another item.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
-        self.view.filled() == self.view.capacity || self.used() >= self.view.area
+        self.view.filled() == self.view.capacity() || self.used() >= self.view.area
     }
 
     /// Adds an item to a batch that is not full. One thread at a time.
@@ -257,6 +257,7 @@ impl Line {
             capacity: 2,
             room: 0,
             area: 0,
+            function: 0,
         };
         let handle = &pool.handle;
         let (arena, body) = (handle.arena(), handle.body());
@@ -327,8 +328,8 @@ impl Line {
     ) -> Result<(Arc<Batch>, u32)> {
         // The next one is larger if this one was used up.
         let capacity = match self.open.take() {
-            Some((full, _)) if full.view.filled() >= full.view.capacity / 2 => {
-                (full.view.capacity * 4).min(LARGEST)
+            Some((full, _)) if full.view.filled() >= full.view.capacity() / 2 => {
+                (full.view.capacity() * 4).min(LARGEST)
             }
             _ => FIRST,
         };
@@ -337,6 +338,7 @@ impl Line {
             capacity,
             room: ROOM,
             area: capacity * length.clamp(16, 256) + length.min(super::batch::LARGE as u32),
+            function: 0,
         };
         self.bury(pool.handle.body(), &pool.graveyard);
         let batch = Batch::new(pool, shape, wishes, self.submitted)?;

@@ -172,6 +172,23 @@ impl Batch {
         Err(self.failure(index, state, function))
     }
 
+    /// The value of an item, if it is done, and its value lies in the batch.
+    #[inline]
+    pub(super) fn small_value<R: serde::de::DeserializeOwned>(
+        &self,
+        index: u32,
+        function: &'static str,
+    ) -> Option<R> {
+        if self.state(index).phase() != Phase::Value {
+            return None;
+        }
+        let Some(Content::Bytes(mut bytes)) = self.view.get_result(index) else {
+            return None;
+        };
+        // It names no objects. What cannot be decoded is left for who says why.
+        wire::take(&mut bytes, &|| function.to_owned()).ok()
+    }
+
     #[cold]
     fn failure(&self, index: u32, state: State, function: &'static str) -> TaskError {
         let failing = match state.phase() {

@@ -1,6 +1,5 @@
 //! What a worker does: find work, run it, leave what came of it.
 
-use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -8,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::batch::{Claim, View};
+use super::batch::{Claim, Content, View};
 use super::body::{CLOSED, PoolBody, PoolHandle, Seat, Stage};
-use super::current::{self, CurrentTask};
+use super::current::Running;
 use super::item::{Phase, State};
 use crate::arena::{Arena, Draft, Offset, Outgoing};
 use crate::error::{Panic, Ran, Subject};
+use crate::kill_point::kill_point;
 use crate::process::describe_panic;
-use crate::registry::{self, ArgumentError, Function, Give, Step};
+use crate::registry::{self, ArgumentError, Arguments, Calls, Function, Give, Step};
 use crate::sync::Patience;
 use crate::sys;
 use crate::wire;
@@ -122,7 +122,7 @@ impl<'a> Worker<'a> {
         };
         match batch.claim(share, |items| self.seat.set_claim(items)) {
             Claim::Items(items) => {
-                self.run_all(batch, items)?;
+                self.run(batch, items)?;
                 Ok(true)
             }
             Claim::Sealed => {
@@ -132,17 +132,6 @@ impl<'a> Worker<'a> {
             }
             Claim::Nothing => Ok(false),
         }
-    }
-
-    fn run_all(&mut self, batch: &View, items: Range<u32>) -> Result<(), Leave> {
-        let timed = batch.timeout() != 0;
-        for index in items {
-            self.run(batch, index, timed)?;
-            if self.is_to_leave() {
-                break;
-            }
-        }
-        Ok(())
     }
 
     /// Runs what other workers have claimed and not begun. `false` when there was nothing.
@@ -160,14 +149,13 @@ impl<'a> Worker<'a> {
                 continue;
             }
             let batch = View::at(self.arena, place);
-            let timed = batch.timeout() != 0;
             // From the end, away from where the other one works. Its claim may be of another batch by now.
             let end = claimed.end.min(batch.filled());
             for index in (claimed.start..end).rev() {
                 if batch.item(index).state().phase() == Phase::Ready {
                     helped = true;
                     self.seat.set_claim(index..index + 1);
-                    self.run(&batch, index, timed)?;
+                    self.run(&batch, index..index + 1)?;
                     if self.is_to_leave() {
                         return Ok(true);
                     }
@@ -175,6 +163,15 @@ impl<'a> Worker<'a> {
             }
         }
         Ok(helped)
+    }
+
+    #[inline]
+    fn has_run_one(&mut self) {
+        self.tasks_left -= 1;
+        let limit = self.pool.max_memory.load(Ordering::Relaxed);
+        if limit != 0 && sys::resident_memory().is_some_and(|bytes| bytes > limit) {
+            self.tasks_left = 0;
+        }
     }
 
     /// Waits until there may be work. `false` when there will be none for this worker.
@@ -216,45 +213,50 @@ impl<'a> Worker<'a> {
         visiting != head || View::at(self.arena, Offset(visiting)).has_more()
     }
 
-    /// Runs an item, if nobody else does.
-    #[inline]
-    fn run(&mut self, batch: &View, index: u32, timed: bool) -> Result<(), Leave> {
-        let item = batch.item(index);
-        if timed {
-            // In this order: whoever reads the item first and the time then reads no time of an earlier item.
-            self.seat.began.store(sys::now(), Ordering::Release);
-            self.seat
-                .item
-                .store(u64::from(index) + 1, Ordering::Release);
+    /// Runs those of some items that nobody else has begun.
+    fn run(&mut self, batch: &View, items: Range<u32>) -> Result<(), Leave> {
+        let running = Running::new(self.number);
+        let mut chunk = Chunk {
+            running: &running,
+            first: batch.first(),
+            timed: batch.timeout() != 0,
+            worker: self,
+            batch,
+            items,
+            function: 0,
+            current: None,
+            ran: Ran::No,
+            expects_small: true,
+            leave: None,
+        };
+        while let Some(index) = chunk.items.clone().next()
+            && chunk.leave.is_none()
+        {
+            chunk.turn_to(batch.function(index));
+            let known = chunk.worker.function;
+            let function = match known {
+                Some((hash, function)) if hash == chunk.function => Some(function),
+                _ => registry::find_hashed(chunk.function),
+            };
+            let Some(function) = function else {
+                if chunk.next().is_some() {
+                    chunk.finish_with(&Failing::UnknownFunction);
+                }
+                continue;
+            };
+            chunk.worker.function = Some((chunk.function, function));
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                running.during(|| (function.call_many)(&mut chunk));
+            }));
+            if let Err(payload) = result {
+                let panic = chunk.worker.describe(payload, function, chunk.ran);
+                chunk.finish_with(&Failing::Panicked(panic));
+            }
         }
-        let Some(state) = item.begin(self.number) else {
-            return Ok(());
-        };
-        let task = CurrentTask {
-            worker: self.number.into(),
-            index: batch.first() + u64::from(index),
-            attempt: state.attempt(),
-        };
-        let succeeded = current::during(task, item, || self.call(batch, index));
-        let (phase, count) = if succeeded {
-            (Phase::Value, &self.seat.succeeded)
-        } else {
-            batch.header().failed.fetch_add(1, Ordering::AcqRel);
-            (Phase::Failure, &self.seat.failed)
-        };
-        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        let Some(before) = item.complete(self.number, phase) else {
-            return Err(Leave::Condemned);
-        };
-        if before.is_waited() || before.is_watched() || !succeeded {
-            self.tell(batch, index, before, succeeded);
+        match chunk.leave {
+            Some(leave) => Err(leave),
+            None => Ok(()),
         }
-        self.tasks_left -= 1;
-        let limit = self.pool.max_memory.load(Ordering::Relaxed);
-        if limit != 0 && sys::resident_memory().is_some_and(|bytes| bytes > limit) {
-            self.tasks_left = 0;
-        }
-        Ok(())
     }
 
     #[cold]
@@ -265,68 +267,6 @@ impl<'a> Worker<'a> {
         if before.is_watched() || !succeeded {
             self.pool.calls.done.notify();
         }
-    }
-
-    /// Calls the function of an item, and leaves what comes of it. Tells whether that is a value.
-    #[inline]
-    fn call(&mut self, batch: &View, index: u32) -> bool {
-        let hash = batch.entry(index).function.load(Ordering::Relaxed);
-        let function = match self.function {
-            Some((known, function)) if known == hash => function,
-            _ => match registry::find_hashed(hash) {
-                Some(function) => {
-                    self.function = Some((hash, function));
-                    function
-                }
-                None => {
-                    put_failing(batch, index, &Failing::UnknownFunction);
-                    return false;
-                }
-            },
-        };
-        let step = Cell::new(Ran::No);
-        let enter = |entered| {
-            step.set(match entered {
-                Step::Calling => Ran::Partly,
-                Step::Returned => Ran::Yes,
-            });
-        };
-        let mut left = Ok(());
-        let arguments = batch.arguments(index);
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            let fds = match arguments.take_fds() {
-                Ok(fds) => fds,
-                Err(error) => {
-                    return Err(Failing::Failed {
-                        message: error.to_string(),
-                    });
-                }
-            };
-            let give = Give {
-                head: &[],
-                take: &mut |value, outgoing| left = batch.put_result(index, value, outgoing),
-            };
-            (function.run)(arguments.bytes(), fds, &enter, give).map_err(|error| match error {
-                ArgumentError::Decode(error) => Failing::Decode {
-                    message: error.to_string(),
-                },
-                ArgumentError::Encode(error) => Failing::Encode {
-                    message: error.to_string(),
-                },
-            })
-        }));
-        let failing = match result {
-            Ok(Ok(())) => match left {
-                Ok(()) => return true,
-                Err(error) => Failing::Failed {
-                    message: format!("the value of `{}` cannot be left: {error}", function.name()),
-                },
-            },
-            Ok(Err(failing)) => failing,
-            Err(payload) => Failing::Panicked(self.describe(payload, function, step.get())),
-        };
-        put_failing(batch, index, &failing);
-        false
     }
 
     #[cold]
@@ -351,16 +291,170 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Leaves why an item has no value.
-#[cold]
-fn put_failing(batch: &View, index: u32, failing: &Failing) {
-    // What may have been left before it is given up.
-    batch.clean_result(index);
-    let _ = wire::with_draft(
-        |draft| wire::append(failing, draft, &|| "what became of a task".to_owned()),
-        // Without room for it, its absence tells that.
-        |draft, outgoing| batch.put_result(index, draft, outgoing),
-    );
+/// Items that a worker runs one after the other.
+struct Chunk<'c, 'w> {
+    worker: &'c mut Worker<'w>,
+    batch: &'c View,
+    /// Those that it has not come to yet.
+    items: Range<u32>,
+    /// The hash of the name of the function that is called now.
+    function: u64,
+    first: u64,
+    timed: bool,
+    /// The item that is run now.
+    current: Option<u32>,
+    running: &'c Running,
+    ran: Ran,
+    expects_small: bool,
+    leave: Option<Leave>,
+}
+
+impl Chunk<'_, '_> {
+    fn turn_to(&mut self, function: u64) {
+        if self.function != function {
+            self.function = function;
+            self.expects_small = true;
+        }
+    }
+
+    /// The current item is done.
+    #[inline]
+    fn finish(&mut self, succeeded: bool) {
+        let Some(index) = self.current.take() else {
+            return;
+        };
+        let (phase, count) = if succeeded {
+            (Phase::Value, &self.worker.seat.succeeded)
+        } else {
+            self.batch.header().failed.fetch_add(1, Ordering::AcqRel);
+            (Phase::Failure, &self.worker.seat.failed)
+        };
+        kill_point();
+        let Some(before) = self.batch.item(index).complete(self.worker.number, phase) else {
+            self.leave = Some(Leave::Condemned);
+            return;
+        };
+        kill_point();
+        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        if before.is_waited() || before.is_watched() || !succeeded {
+            self.worker.tell(self.batch, index, before, succeeded);
+        }
+        self.worker.has_run_one();
+    }
+
+    /// The current item has failed.
+    #[cold]
+    fn finish_with(&mut self, failing: &Failing) {
+        let Some(index) = self.current else { return };
+        // What may have been left before it is given up.
+        self.batch.clean_result(index);
+        let _ = wire::with_draft(
+            |draft| wire::append(failing, draft, &|| "what became of a task".to_owned()),
+            // Without room for it, its absence tells that.
+            |draft, outgoing| self.batch.put_result(index, draft, outgoing),
+        );
+        self.finish(false);
+    }
+}
+
+impl Calls for Chunk<'_, '_> {
+    #[inline]
+    fn next(&mut self) -> Option<Arguments> {
+        loop {
+            if self.leave.is_some() || self.worker.is_to_leave() {
+                // What is left is for others.
+                self.items.start = self.items.end;
+            }
+            let index = self.items.clone().next()?;
+            if self.batch.function(index) != self.function {
+                return None;
+            }
+            self.items.start += 1;
+            let item = self.batch.item(index);
+            if self.timed {
+                // In this order: whoever reads the item first and the time then reads no time of an earlier item.
+                self.worker.seat.began.store(sys::now(), Ordering::Release);
+                self.worker
+                    .seat
+                    .item
+                    .store(u64::from(index) + 1, Ordering::Release);
+            }
+            kill_point();
+            let Some(state) = item.begin(self.worker.number) else {
+                continue;
+            };
+            kill_point();
+            self.current = Some(index);
+            self.ran = Ran::No;
+            self.running
+                .set(item, self.first + u64::from(index), state.attempt());
+            match self.batch.arguments(index) {
+                Content::Bytes(bytes) => return Some(Arguments { bytes, fds: None }),
+                Content::Parcel(parcel) => match parcel.take_fds() {
+                    Ok(fds) => {
+                        // SAFETY: the batch owns the parcel, and keeps it until this item is done (P1).
+                        let bytes = unsafe { &*std::ptr::from_ref(parcel.bytes()) };
+                        return Some(Arguments {
+                            bytes,
+                            fds: Some(fds),
+                        });
+                    }
+                    Err(error) => self.finish_with(&Failing::Failed {
+                        message: error.to_string(),
+                    }),
+                },
+            }
+        }
+    }
+
+    #[inline]
+    fn enter(&mut self, step: Step) {
+        self.ran = match step {
+            Step::Calling => Ran::Partly,
+            Step::Returned => Ran::Yes,
+        };
+    }
+
+    #[inline]
+    fn expects_small(&self) -> bool {
+        self.expects_small
+    }
+
+    #[inline]
+    fn give_small(&mut self, value: &[u8]) -> bool {
+        let Some(index) = self.current else {
+            return false;
+        };
+        let fits = self.batch.put_small(index, value);
+        if fits {
+            self.finish(true);
+        }
+        fits
+    }
+
+    fn give(&mut self, value: &mut Draft, outgoing: &mut Outgoing) {
+        let Some(index) = self.current else { return };
+        self.expects_small = value.bytes().len() <= wire::SMALL && outgoing.is_empty();
+        match self.batch.put_result(index, value, outgoing) {
+            Ok(()) => self.finish(true),
+            Err(error) => self.finish_with(&Failing::Failed {
+                message: format!("the value of the task cannot be left: {error}"),
+            }),
+        }
+    }
+
+    #[cold]
+    fn fail(&mut self, error: ArgumentError) {
+        let failing = match error {
+            ArgumentError::Decode(error) => Failing::Decode {
+                message: error.to_string(),
+            },
+            ArgumentError::Encode(error) => Failing::Encode {
+                message: error.to_string(),
+            },
+        };
+        self.finish_with(&failing);
+    }
 }
 
 /// Runs a function that every worker runs once. Returns its value, encoded, to `take`.

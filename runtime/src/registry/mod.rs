@@ -81,6 +81,7 @@ pub struct Function {
     file: &'static str,
     line: u32,
     pub(crate) run: Run,
+    pub(crate) call_many: fn(&mut dyn Calls),
 }
 
 /// Decodes arguments, calls a function, encodes its value. `enter` is told before the call and after it.
@@ -97,6 +98,37 @@ pub(crate) struct Give<'a> {
     pub(crate) head: &'a [u8],
     /// Takes head and value, encoded.
     pub(crate) take: &'a mut dyn FnMut(&mut Draft, &mut Outgoing),
+}
+
+/// Calls of one function, one after the other: what a pool's worker has to do.
+///
+/// The worker decides what is next, and takes what comes of it; between the two, nothing but the function's own types is
+/// handled, so that small calls cost little.
+pub(crate) trait Calls {
+    /// Begins the next call; `None` when there is none for this function.
+    fn next(&mut self) -> Option<Arguments>;
+
+    /// Says how far the call has come.
+    fn enter(&mut self, step: Step);
+
+    /// Takes the value, encoded, if it is small; `false` if it is not taken so.
+    fn give_small(&mut self, value: &[u8]) -> bool;
+
+    /// Whether values of this function are likely to be small.
+    fn expects_small(&self) -> bool;
+
+    /// Takes the value.
+    fn give(&mut self, value: &mut Draft, outgoing: &mut Outgoing);
+
+    /// Takes the error in its place.
+    fn fail(&mut self, error: ArgumentError);
+}
+
+/// Encoded arguments.
+pub(crate) struct Arguments {
+    pub(crate) bytes: &'static [u8],
+    /// What came with them, if they may name objects.
+    pub(crate) fds: Option<Vec<OwnedFd>>,
 }
 
 /// How far a call has come.
@@ -143,6 +175,7 @@ impl Function {
             file,
             line,
             run: run::<F>,
+            call_many: call_many::<F>,
         }
     }
 
@@ -216,6 +249,41 @@ fn run<F: ProcessFn>(
         wire::append(&value, draft, &subject)
     };
     wire::with_draft(encode, give.take).map_err(ArgumentError::Encode)
+}
+
+fn call_many<F: ProcessFn>(calls: &mut dyn Calls) {
+    while let Some(Arguments { bytes, fds }) = calls.next() {
+        let mut decoder = Decoder {
+            bytes,
+            function: F::NAME,
+        };
+        let args = match fds {
+            None => F::decode(&mut decoder),
+            Some(fds) => Incoming::provide(fds, || F::decode(&mut decoder)),
+        };
+        let args = match args {
+            Ok(args) => args,
+            Err(error) => {
+                calls.fail(error);
+                continue;
+            }
+        };
+        calls.enter(Step::Calling);
+        let value = F::call(args);
+        calls.enter(Step::Returned);
+        let mut small = [0; wire::SMALL];
+        let is_given = calls.expects_small()
+            && wire::encode_small(&value, &mut small)
+                .is_some_and(|length| calls.give_small(&small[..length]));
+        if !is_given {
+            let subject = || format!("the value of `{}`", F::NAME);
+            let encode = |draft: &mut Draft| wire::append(&value, draft, &subject);
+            let result = wire::with_draft(encode, |draft, outgoing| calls.give(draft, outgoing));
+            if let Err(error) = result {
+                calls.fail(ArgumentError::Encode(error));
+            }
+        }
+    }
 }
 
 /// Iterates over the process functions of this program, by name.

@@ -20,8 +20,8 @@ use crate::sys::OwnedFd;
 /// What a value is called in errors: "the item", "argument `text` of `count`".
 pub(crate) type Subject<'a> = &'a dyn Fn() -> String;
 
-/// What a message is made with. A thread has one, because to make it costs more than to write a small message.
-struct Desk {
+/// What messages are made with. A thread has one, because to make it costs more than to write a small message.
+pub(crate) struct Desk {
     draft: Draft,
     outgoing: RefCell<Outgoing>,
 }
@@ -36,10 +36,15 @@ pub(crate) fn with_draft<R>(
     encode: impl FnOnce(&mut Draft) -> Result<(), EncodeError>,
     use_it: impl FnOnce(&mut Draft, &mut Outgoing) -> R,
 ) -> Result<R, EncodeError> {
+    at_desk(|desk| desk.make(encode, use_it))
+}
+
+/// Gives `work` this thread's desk, for one message or many. Messages that are made meanwhile by others have a new one.
+#[inline]
+pub(crate) fn at_desk<R>(work: impl FnOnce(&mut Desk) -> R) -> R {
     DESK.with(|desk| match desk.try_borrow_mut() {
-        Ok(mut desk) => desk.make(encode, use_it),
-        // In the middle of another message.
-        Err(_) => Desk::new().make(encode, use_it),
+        Ok(mut desk) => work(&mut desk),
+        Err(_) => work(&mut Desk::new()),
     })
 }
 
@@ -51,8 +56,9 @@ impl Desk {
         }
     }
 
+    /// [`with_draft`], at this desk.
     #[inline]
-    fn make<R>(
+    pub(crate) fn make<R>(
         &mut self,
         encode: impl FnOnce(&mut Draft) -> Result<(), EncodeError>,
         use_it: impl FnOnce(&mut Draft, &mut Outgoing) -> R,
@@ -106,6 +112,52 @@ pub(crate) fn append<T: Serialize + ?Sized>(
     subject: Subject<'_>,
 ) -> Result<(), EncodeError> {
     codec::encode(value, sink).map_err(|error| EncodeError::new::<T>(subject(), error.to_string()))
+}
+
+/// Encodes a value into a buffer, if it is small enough and names no objects; returns how many bytes it has.
+#[inline]
+pub(crate) fn encode_small<T: Serialize>(value: &T, buffer: &mut [u8; SMALL]) -> Option<usize> {
+    let mut small = Small { buffer, length: 0 };
+    codec::encode(value, &mut small).ok()?;
+    Some(small.length)
+}
+
+/// How many bytes a small message has at most.
+pub(crate) const SMALL: usize = 32;
+
+struct Small<'a> {
+    buffer: &'a mut [u8; SMALL],
+    length: usize,
+}
+
+impl Sink for Small<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
+        let end = self.length + bytes.len();
+        let room = self
+            .buffer
+            .get_mut(self.length..end)
+            .ok_or_else(|| <CodecError as serde::ser::Error>::custom("it is not small"))?;
+        room.copy_from_slice(bytes);
+        self.length = end;
+        Ok(())
+    }
+
+    #[inline]
+    fn write_front<const N: usize>(
+        &mut self,
+        bytes: &[u8; N],
+        length: usize,
+    ) -> Result<(), CodecError> {
+        match self.buffer.get_mut(self.length..self.length + N) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.length += length;
+                Ok(())
+            }
+            None => self.write(bytes.get(..length).unwrap_or(bytes)),
+        }
+    }
 }
 
 /// Takes a value from the front of `bytes`, inside of [`Incoming::provide`].
