@@ -33,6 +33,7 @@ use crate::arena::{Arena, Draft, Links, Offset, Outgoing, Parcel, Tx};
 use crate::error::Result;
 use crate::kill_point::kill_point;
 use crate::sys::OwnedFd;
+use crate::wire::Small;
 
 /// What precedes the items. With the block's header, items begin at a multiple of 64.
 #[repr(C)]
@@ -292,31 +293,55 @@ impl View {
         }
         self.results[index].store(0, Ordering::Relaxed);
         let bytes = draft.bytes();
-        let (word, used) = match bytes.len() {
-            _ if !outgoing.is_empty() => return self.add_parcel(used, draft, outgoing),
-            0..=TINY => (tiny(bytes), used),
-            length if length < LARGE && used + length as u64 <= self.area => {
-                let place = self
-                    .arena
-                    .pointer(self.area_place.plus(used), length as u64);
-                // SAFETY: behind the arguments that there are, where the owner alone writes, and inside of the area, as just
-                // seen.
-                unsafe {
-                    place
-                        .as_ptr()
-                        .copy_from_nonoverlapping(bytes.as_ptr(), length);
-                }
-                (
-                    used << 32 | (length as u64) << 8 | NEAR,
-                    used + length as u64,
-                )
-            }
-            _ => return self.add_parcel(used, draft, outgoing),
-        };
+        let end = used + bytes.len() as u64;
+        if !outgoing.is_empty() || bytes.len() >= LARGE || end > self.area {
+            return self.add_parcel(used, draft, outgoing);
+        }
+        let word = self.put_arguments(used, bytes);
         self.arguments[index].store(word.to_le(), Ordering::Relaxed);
         self.items[index].offer();
         header.filled.store(filled + 1, Ordering::Release);
-        Ok(used)
+        Ok(end)
+    }
+
+    /// [`add`](Self::add), for small arguments; `None` if there is no room.
+    #[inline]
+    pub(super) fn add_small(&self, used: u64, small: &Small, function: u64) -> Option<u64> {
+        let header = self.header();
+        let filled = header.filled.load(Ordering::Relaxed);
+        let index = filled as usize;
+        let bytes = small.bytes();
+        let (word, used) = if bytes.len() <= TINY {
+            (tiny(small), used)
+        } else if used + bytes.len() as u64 <= self.area {
+            (self.put_arguments(used, bytes), used + bytes.len() as u64)
+        } else {
+            return None;
+        };
+        if let Some(place) = self.functions.get(index) {
+            place.store(function, Ordering::Relaxed);
+        }
+        self.results[index].store(0, Ordering::Relaxed);
+        self.arguments[index].store(word.to_le(), Ordering::Relaxed);
+        self.items[index].offer();
+        header.filled.store(filled + 1, Ordering::Release);
+        Some(used)
+    }
+
+    /// Puts arguments into the area, which must have room for them; returns the word that says so.
+    #[inline]
+    fn put_arguments(&self, used: u64, bytes: &[u8]) -> u64 {
+        let length = bytes.len() as u64;
+        let place = self.arena.pointer(self.area_place.plus(used), length);
+        debug_assert!(used + length <= self.area);
+        // SAFETY: behind the arguments that there are, where the owner alone writes, and inside of the area, as the caller has
+        // seen.
+        unsafe {
+            place
+                .as_ptr()
+                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        }
+        used << 32 | length << 8 | NEAR
     }
 
     #[cold]
@@ -491,14 +516,17 @@ impl View {
         self.content(word, value, || self.area_place.plus(value >> 32))
     }
 
-    /// Leaves what came of an item: a message of a few bytes that names no objects.
+    /// Leaves what came of an item; `false` if there is no room.
     #[inline]
-    pub(super) fn put_small(&self, index: u32, bytes: &[u8]) -> bool {
-        let word = &self.results[index as usize];
-        if bytes.len() <= TINY {
-            word.store(tiny(bytes).to_le(), Ordering::Relaxed);
+    pub(super) fn put_small(&self, index: u32, small: &Small) -> bool {
+        if small.bytes().len() <= TINY {
+            self.results[index as usize].store(tiny(small).to_le(), Ordering::Relaxed);
             return true;
         }
+        self.put_into_room(index, small.bytes())
+    }
+
+    fn put_into_room(&self, index: u32, bytes: &[u8]) -> bool {
         if bytes.len() as u64 > self.room {
             return false;
         }
@@ -510,8 +538,8 @@ impl View {
                 .as_ptr()
                 .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
         }
-        let value = (bytes.len() as u64) << 8 | NEAR;
-        word.store(value.to_le(), Ordering::Relaxed);
+        let word = (bytes.len() as u64) << 8 | NEAR;
+        self.results[index as usize].store(word.to_le(), Ordering::Relaxed);
         true
     }
 
@@ -526,7 +554,7 @@ impl View {
         draft: &mut Draft,
         outgoing: &mut Outgoing,
     ) -> Result<()> {
-        if outgoing.is_empty() && self.put_small(index, draft.bytes()) {
+        if outgoing.is_empty() && self.put_into_room(index, draft.bytes()) {
             return Ok(());
         }
         let parcel = draft.finish(self.arena, outgoing)?.into_place();
@@ -581,13 +609,10 @@ impl View {
     }
 }
 
-/// A word with a message in it.
+/// A word with a message of a few bytes in it.
 #[inline]
-fn tiny(bytes: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    word[0] = bytes.len() as u8 + 1;
-    word[1..=bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(word)
+fn tiny(small: &Small) -> u64 {
+    small.front() << 8 | (small.bytes().len() as u64 + 1)
 }
 
 /// # Safety

@@ -19,7 +19,7 @@ use super::many::Many;
 use super::shared::Shared;
 use crate::error::{Error, TaskError};
 use crate::registry::{self, ProcessFn};
-use crate::wire::{self, Desk};
+use crate::wire;
 
 /// What a job is to be like.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +86,8 @@ struct NextBatch {
     room: u32,
     /// To pull items takes its time: no result waits for it.
     is_slow: bool,
+    /// Arguments are likely to be small.
+    is_small: bool,
 }
 
 /// How many items the first batch has, and the largest ones.
@@ -122,6 +124,7 @@ impl<F, I: Iterator> Flow<F, I> {
                 arguments: 16,
                 room: ROOM,
                 is_slow: false,
+                is_small: true,
             },
             found: VecDeque::new(),
             has_ended: false,
@@ -279,7 +282,7 @@ impl<'a, F: ProcessFn, I: Iterator<Item = F::Args<'a>>> Flow<F, I> {
         };
         let batch = Batch::new(&self.pool, shape, self.plan.wishes, self.pulled);
         let passed_on = batch.and_then(|batch| {
-            let bytes = wire::at_desk(|desk| self.fill(&batch, capacity, desk));
+            let bytes = self.fill(&batch, capacity);
             if batch.view.filled() > 0 {
                 self.pool.push(&batch)?;
                 self.enter(batch, bytes);
@@ -306,8 +309,9 @@ impl<'a, F: ProcessFn, I: Iterator<Item = F::Args<'a>>> Flow<F, I> {
     }
 
     /// Pulls items into a batch; returns how many bytes their arguments have.
-    fn fill(&mut self, batch: &Batch, capacity: u32, desk: &mut Desk) -> u64 {
+    fn fill(&mut self, batch: &Batch, capacity: u32) -> u64 {
         let begin = Instant::now();
+        self.next.is_small = true;
         let mut look = 1;
         let (mut count, mut bytes) = (0, 0);
         while count < capacity && !batch.is_full() {
@@ -316,7 +320,7 @@ impl<'a, F: ProcessFn, I: Iterator<Item = F::Args<'a>>> Flow<F, I> {
                 break;
             };
             count += 1;
-            match Self::add(batch, &item, desk) {
+            match self.add(batch, &item) {
                 Ok(length) => bytes += length as u64,
                 Err(error) => batch.refuse(error.into()),
             }
@@ -341,9 +345,17 @@ impl<'a, F: ProcessFn, I: Iterator<Item = F::Args<'a>>> Flow<F, I> {
     }
 
     #[inline]
-    fn add(batch: &Batch, item: &F::Args<'a>, desk: &mut Desk) -> Result<usize, Error> {
+    fn add(&mut self, batch: &Batch, item: &F::Args<'a>) -> Result<usize, Error> {
         let hash = const { registry::hash(F::NAME) };
-        desk.make(
+        if self.next.is_small {
+            if let Some(small) = registry::encode_small::<F>(item)
+                && batch.add_small(&small, hash).is_some()
+            {
+                return Ok(small.bytes().len());
+            }
+            self.next.is_small = false;
+        }
+        wire::with_draft(
             |draft| registry::encode::<F>(item, draft),
             |draft, outgoing| {
                 let length = draft.bytes().len();

@@ -10,6 +10,7 @@ use super::item::Phase;
 use super::shared::Shared;
 use crate::arena::{Draft, Offset, Outgoing};
 use crate::error::{Error, Result, TaskError};
+use crate::wire::Small;
 
 /// A batch, as the owner knows it. It is freed when nobody knows it any more.
 pub(super) struct Batch {
@@ -120,6 +121,15 @@ impl Batch {
         let used = self.view.add(self.used(), draft, outgoing, function)?;
         self.used.store(used, Ordering::Relaxed);
         Ok(index)
+    }
+
+    /// [`add`](Self::add), for small arguments; `None` if there is no room.
+    #[inline]
+    pub(super) fn add_small(&self, small: &Small, function: u64) -> Option<u32> {
+        let index = self.view.filled();
+        let used = self.view.add_small(self.used(), small, function)?;
+        self.used.store(used, Ordering::Relaxed);
+        Some(index)
     }
 
     /// Adds an item that is not run, since it cannot be.
@@ -291,6 +301,23 @@ impl Line {
         tail.header()
             .next
             .store(batch.view.place.0, Ordering::Release);
+    }
+
+    /// [`submit`](Self::submit), for small arguments; `None` if there is no batch with room.
+    #[inline]
+    pub(super) fn submit_small(
+        &mut self,
+        wishes: Wishes,
+        small: &Small,
+        function: u64,
+    ) -> Option<(Arc<Batch>, u32)> {
+        let (open, its) = self.open.as_ref()?;
+        if self.closed || *its != wishes || open.is_full() {
+            return None;
+        }
+        let index = open.add_small(small, function)?;
+        self.submitted += 1;
+        Some((Arc::clone(open), index))
     }
 
     /// Adds a task that was submitted by itself; returns where it is, and whether it was put into the line just now.

@@ -91,17 +91,33 @@ impl Shared {
         wishes: Wishes,
     ) -> Result<(Arc<Batch>, u32)> {
         let hash = const { registry::hash(F::NAME) };
-        let submitted = wire::with_draft(
+        let small = registry::encode_small::<F>(args).and_then(|small| {
+            let mut line = lock(&self.line);
+            line.submit_small(wishes, &small, hash)
+        });
+        let submitted = match small {
+            Some(submitted) => submitted,
+            None => self.submit_any::<F>(args, wishes, hash)?,
+        };
+        self.counters.submitted.fetch_add(1, Ordering::Relaxed);
+        self.offer(1, wishes.terms.timeout);
+        Ok(submitted)
+    }
+
+    fn submit_any<F: registry::ProcessFn>(
+        self: &Arc<Self>,
+        args: &F::Args<'_>,
+        wishes: Wishes,
+        function: u64,
+    ) -> Result<(Arc<Batch>, u32)> {
+        wire::with_draft(
             |draft| registry::encode::<F>(args, draft),
             |draft, outgoing| {
                 let mut line = lock(&self.line);
                 self.check()?;
-                line.submit(self, wishes, draft, outgoing, hash)
+                line.submit(self, wishes, draft, outgoing, function)
             },
-        )??;
-        self.counters.submitted.fetch_add(1, Ordering::Relaxed);
-        self.offer(1, wishes.terms.timeout);
-        Ok(submitted)
+        )?
     }
 
     /// Tells workers that there are `count` more items.

@@ -18,7 +18,7 @@ use crate::process::describe_panic;
 use crate::registry::{self, ArgumentError, Arguments, Calls, Function, Give, Step};
 use crate::sync::Patience;
 use crate::sys;
-use crate::wire;
+use crate::wire::{self, Small};
 
 /// What came of a task that gave no value, as its worker tells it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -421,7 +421,7 @@ impl Calls for Chunk<'_, '_> {
     }
 
     #[inline]
-    fn give_small(&mut self, value: &[u8]) -> bool {
+    fn give_small(&mut self, value: &Small) -> bool {
         let Some(index) = self.current else {
             return false;
         };
@@ -452,6 +452,7 @@ impl Calls for Chunk<'_, '_> {
             ArgumentError::Encode(error) => Failing::Encode {
                 message: error.to_string(),
             },
+            ArgumentError::NotSmall => unreachable!("encoded at any length"),
         };
         self.finish_with(&failing);
     }
@@ -475,6 +476,7 @@ pub(super) fn run_hook(
         Ok(Ok(())) => Ok(()),
         Ok(Err(ArgumentError::Decode(error))) => Err(error.to_string()),
         Ok(Err(ArgumentError::Encode(error))) => Err(error.to_string()),
+        Ok(Err(ArgumentError::NotSmall)) => unreachable!("encoded at any length"),
         Err(payload) => {
             let subject = Subject {
                 name: name.to_owned(),

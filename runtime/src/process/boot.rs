@@ -330,6 +330,7 @@ fn call(
         Ok(Err(ArgumentError::Encode(error))) => Err(Outcome::Encode {
             message: error.to_string(),
         }),
+        Ok(Err(ArgumentError::NotSmall)) => unreachable!("encoded at any length"),
         Err(payload) => Err(Outcome::Panicked(describe_panic(&*payload, subject()))),
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::arena::{Draft, Incoming, Outgoing};
 use crate::error::{DecodeError, EncodeError};
 use crate::sys::OwnedFd;
-use crate::wire;
+use crate::wire::{self, Small};
 
 /// A function that a child process can run by name.
 ///
@@ -111,8 +111,8 @@ pub(crate) trait Calls {
     /// Says how far the call has come.
     fn enter(&mut self, step: Step);
 
-    /// Takes the value, encoded, if it is small; `false` if it is not taken so.
-    fn give_small(&mut self, value: &[u8]) -> bool;
+    /// Takes the value, if it can be taken so.
+    fn give_small(&mut self, value: &Small) -> bool;
 
     /// Whether values of this function are likely to be small.
     fn expects_small(&self) -> bool;
@@ -140,6 +140,18 @@ pub(crate) enum Step {
 
 inventory::collect!(Function);
 
+/// Encodes the arguments of a call, if they are small.
+#[inline]
+pub(crate) fn encode_small<F: ProcessFn>(args: &F::Args<'_>) -> Option<Small> {
+    let mut small = Small::new();
+    let mut encoder = Encoder {
+        to: To::Small(&mut small),
+        function: F::NAME,
+    };
+    F::encode(args, &mut encoder).ok()?;
+    Some(small)
+}
+
 /// Encodes the arguments of a call.
 #[inline]
 pub(crate) fn encode<F: ProcessFn>(
@@ -147,12 +159,12 @@ pub(crate) fn encode<F: ProcessFn>(
     draft: &mut Draft,
 ) -> Result<(), EncodeError> {
     let mut encoder = Encoder {
-        draft,
+        to: To::Draft(draft),
         function: F::NAME,
     };
     F::encode(args, &mut encoder).map_err(|error| match error {
         ArgumentError::Encode(error) => error,
-        ArgumentError::Decode(_) => unreachable!("encoding does not decode"),
+        other => unreachable!("encoding at any length: {other:?}"),
     })
 }
 
@@ -271,10 +283,10 @@ fn call_many<F: ProcessFn>(calls: &mut dyn Calls) {
         calls.enter(Step::Calling);
         let value = F::call(args);
         calls.enter(Step::Returned);
-        let mut small = [0; wire::SMALL];
-        let is_given = calls.expects_small()
-            && wire::encode_small(&value, &mut small)
-                .is_some_and(|length| calls.give_small(&small[..length]));
+        let is_given = calls.expects_small() && {
+            let mut small = Small::new();
+            small.append(&value) && calls.give_small(&small)
+        };
         if !is_given {
             let subject = || format!("the value of `{}`", F::NAME);
             let encode = |draft: &mut Draft| wire::append(&value, draft, &subject);
@@ -377,13 +389,20 @@ pub enum ArgumentError {
     Encode(EncodeError),
     /// In the child.
     Decode(DecodeError),
+    /// They were to be small.
+    NotSmall,
 }
 
 /// Where `ProcessFn::encode` puts arguments.
 #[doc(hidden)]
 pub struct Encoder<'a> {
-    draft: &'a mut Draft,
+    to: To<'a>,
     function: &'static str,
+}
+
+enum To<'a> {
+    Draft(&'a mut Draft),
+    Small(&'a mut Small),
 }
 
 impl Encoder<'_> {
@@ -392,8 +411,15 @@ impl Encoder<'_> {
         name: &'static str,
         value: &T,
     ) -> Result<(), ArgumentError> {
-        wire::append(value, self.draft, &|| subject(name, self.function))
-            .map_err(ArgumentError::Encode)
+        let function = self.function;
+        match &mut self.to {
+            To::Draft(draft) => wire::append(value, *draft, &|| subject(name, function))
+                .map_err(ArgumentError::Encode),
+            To::Small(small) => match small.append(value) {
+                true => Ok(()),
+                false => Err(ArgumentError::NotSmall),
+            },
+        }
     }
 }
 

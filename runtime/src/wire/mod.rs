@@ -20,8 +20,8 @@ use crate::sys::OwnedFd;
 /// What a value is called in errors: "the item", "argument `text` of `count`".
 pub(crate) type Subject<'a> = &'a dyn Fn() -> String;
 
-/// What messages are made with. A thread has one, because to make it costs more than to write a small message.
-pub(crate) struct Desk {
+/// What a message is made with. A thread has one, because to make it costs more than to write a small message.
+struct Desk {
     draft: Draft,
     outgoing: RefCell<Outgoing>,
 }
@@ -36,15 +36,10 @@ pub(crate) fn with_draft<R>(
     encode: impl FnOnce(&mut Draft) -> Result<(), EncodeError>,
     use_it: impl FnOnce(&mut Draft, &mut Outgoing) -> R,
 ) -> Result<R, EncodeError> {
-    at_desk(|desk| desk.make(encode, use_it))
-}
-
-/// Gives `work` this thread's desk, for one message or many. Messages that are made meanwhile by others have a new one.
-#[inline]
-pub(crate) fn at_desk<R>(work: impl FnOnce(&mut Desk) -> R) -> R {
     DESK.with(|desk| match desk.try_borrow_mut() {
-        Ok(mut desk) => work(&mut desk),
-        Err(_) => work(&mut Desk::new()),
+        Ok(mut desk) => desk.make(encode, use_it),
+        // In the middle of another message.
+        Err(_) => Desk::new().make(encode, use_it),
     })
 }
 
@@ -56,9 +51,8 @@ impl Desk {
         }
     }
 
-    /// [`with_draft`], at this desk.
     #[inline]
-    pub(crate) fn make<R>(
+    fn make<R>(
         &mut self,
         encode: impl FnOnce(&mut Draft) -> Result<(), EncodeError>,
         use_it: impl FnOnce(&mut Draft, &mut Outgoing) -> R,
@@ -114,31 +108,50 @@ pub(crate) fn append<T: Serialize + ?Sized>(
     codec::encode(value, sink).map_err(|error| EncodeError::new::<T>(subject(), error.to_string()))
 }
 
-/// Encodes a value into a buffer, if it is small enough and names no objects; returns how many bytes it has.
-#[inline]
-pub(crate) fn encode_small<T: Serialize>(value: &T, buffer: &mut [u8; SMALL]) -> Option<usize> {
-    let mut small = Small { buffer, length: 0 };
-    codec::encode(value, &mut small).ok()?;
-    Some(small.length)
+/// A message of a few bytes that names no objects. What is larger, or names one, cannot be written here.
+pub(crate) struct Small {
+    buffer: [u8; SMALL],
+    length: usize,
 }
 
 /// How many bytes a small message has at most.
 pub(crate) const SMALL: usize = 32;
 
-struct Small<'a> {
-    buffer: &'a mut [u8; SMALL],
-    length: usize,
+impl Small {
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self {
+            buffer: [0; SMALL],
+            length: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.buffer.get(..self.length).unwrap_or(&self.buffer)
+    }
+
+    /// The first bytes as a number, the first of them the lowest.
+    #[inline]
+    pub(crate) fn front(&self) -> u64 {
+        self.buffer
+            .first_chunk()
+            .map_or(0, |front| u64::from_le_bytes(*front))
+    }
+
+    /// Appends a value; `false` if it cannot be written here.
+    #[inline]
+    pub(crate) fn append<T: Serialize + ?Sized>(&mut self, value: &T) -> bool {
+        codec::encode(value, self).is_ok()
+    }
 }
 
-impl Sink for Small<'_> {
+impl Sink for Small {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
         let end = self.length + bytes.len();
-        let room = self
-            .buffer
-            .get_mut(self.length..end)
-            .ok_or_else(|| <CodecError as serde::ser::Error>::custom("it is not small"))?;
-        room.copy_from_slice(bytes);
+        let room = self.buffer.get_mut(self.length..end);
+        room.ok_or_else(CodecError::full)?.copy_from_slice(bytes);
         self.length = end;
         Ok(())
     }

@@ -9,23 +9,51 @@ use serde::{de, ser};
 /// Why encoding or decoding failed, and what to do about it.
 pub(crate) struct CodecError(Box<Kind>);
 
+impl CodecError {
+    /// That of a sink that takes no more.
+    #[cold]
+    pub(crate) fn full() -> Self {
+        Kind::Full.into()
+    }
+}
+
 /// The causes; messages of `Serialize` and `Deserialize` implementations are kept as they are.
 #[derive(Debug)]
 pub(super) enum Kind {
     Custom(String),
+    /// Of the sink.
+    Full,
     // Of the type: the format cannot carry it.
-    NotSelfDescribing { asked: &'static str },
+    NotSelfDescribing {
+        asked: &'static str,
+    },
     MapOfUnknownLength,
-    FieldSkipped { field: &'static str },
+    FieldSkipped {
+        field: &'static str,
+    },
     // Of the type's implementation of `Serialize` or `Deserialize`.
-    WrongCount { claimed: usize, written: usize },
-    ElementsUnread { left: usize },
+    WrongCount {
+        claimed: usize,
+        written: usize,
+    },
+    ElementsUnread {
+        left: usize,
+    },
     // Of the bytes.
-    UnexpectedEnd { needed: usize, present: usize },
-    TooLong { claimed: u64, present: usize },
+    UnexpectedEnd {
+        needed: usize,
+        present: usize,
+    },
+    TooLong {
+        claimed: u64,
+        present: usize,
+    },
     TooManyEmpty,
     BadInteger,
-    BadTag { what: &'static str, found: u8 },
+    BadTag {
+        what: &'static str,
+        found: u8,
+    },
     BadChar,
     BadUtf8(Utf8Error),
 }
@@ -69,6 +97,7 @@ impl fmt::Debug for CodecError {
 impl Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
+            Kind::Full => f.write_str("there is no room for it"),
             Kind::Custom(message) => f.write_str(message),
             Kind::NotSelfDescribing { asked } => write!(
                 f,
