@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::body::{CLOSED, MOST_WORKERS, Seat, Stage, TERMINATED};
@@ -70,6 +71,7 @@ struct State {
     /// Why the last start failed.
     trouble: Option<String>,
     has_finished: bool,
+    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,6 +124,7 @@ impl Crew {
                 pause: None,
                 trouble: None,
                 has_finished: true,
+                thread: None,
             }),
             changed: Condvar::new(),
             next_look: AtomicU64::new(u64::MAX),
@@ -140,9 +143,12 @@ impl Crew {
         let mut state = self.state();
         state.has_finished = false;
         let shared = Arc::clone(pool);
-        if let Err(error) = sys::start_helper("mp-pool", move || shared.crew.run(&shared)) {
-            state.has_finished = true;
-            return Err(Error::os("cannot start a thread for a pool", error));
+        match sys::start_helper("mp-pool", move || shared.crew.run(&shared)) {
+            Ok(thread) => state.thread = Some(thread),
+            Err(error) => {
+                state.has_finished = true;
+                return Err(Error::os("cannot start a thread for a pool", error));
+            }
         }
         while state.members.len() < state.target {
             self.start_one(pool, &mut state)?;
@@ -299,6 +305,16 @@ impl Crew {
                 return Ok(again.has_finished);
             }
             state = again;
+        }
+    }
+
+    /// Waits until all workers have gone, and the thread that looks after them has let go of the pool.
+    pub(super) fn finish(&self) {
+        // It was terminated: that is no error.
+        let _ = self.join(None);
+        let thread = self.state().thread.take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
         }
     }
 

@@ -136,6 +136,7 @@ impl Batch {
     pub(super) fn refuse(&self, error: TaskError) {
         let mut fates = lock(&self.fates);
         fates.push((self.view.add_refused(), error));
+        self.pool.counters.failed.fetch_add(1, Ordering::Relaxed);
         self.view.header().failed.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -274,6 +275,9 @@ impl Line {
         let view = View::make(arena, &body.batches, shape, Terms::default(), 0)?;
         body.line.head.store(view.place.0, Ordering::Release);
         self.tail = Some(view);
+        // The head is always among those that it may not have passed.
+        self.last_place = 1;
+        self.waiting.push_back((self.last_place, view.place));
         Ok(())
     }
 

@@ -565,8 +565,7 @@ impl fmt::Debug for Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.terminate();
-        // It was terminated: that is no error.
-        let _ = self.shared.crew.join(None);
+        self.shared.crew.finish();
         self.shared.watchers.finish(&self.shared.handle);
     }
 }

@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::line::lock;
 use crate::sys::{self, AsFd, BorrowedFd, OwnedFd};
@@ -16,7 +18,12 @@ const KEPT: usize = 4 << 10;
 
 pub(super) struct Relay {
     shared: Arc<Passing>,
+    /// The thread has ended when its end of this is gone.
+    thread: Mutex<Receiver<()>>,
 }
+
+/// How long the end of a pool waits for who reads this process's standard error.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 struct Passing {
     sources: Mutex<Vec<Arc<Source>>>,
@@ -44,8 +51,17 @@ impl Relay {
             is_over: AtomicBool::new(false),
         });
         let passing = Arc::clone(&shared);
-        sys::start_helper("mp-pool-stderr", move || passing.run(&ear))?;
-        Ok(Self { shared })
+        let (ended, thread) = mpsc::channel();
+        let run = move || {
+            passing.run(&ear);
+            drop((passing, ear));
+            drop::<Sender<()>>(ended);
+        };
+        sys::start_helper("mp-pool-stderr", run)?;
+        Ok(Self {
+            shared,
+            thread: Mutex::new(thread),
+        })
     }
 
     /// Makes the standard error of a worker, and its end that is to be written to.
@@ -77,6 +93,8 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Release);
         sys::ring(self.shared.bell.as_fd());
+        // What the workers wrote is to be seen before this process ends; but who does not read it holds up nothing.
+        let _ = lock(&self.thread).recv_timeout(PATIENCE);
     }
 }
 

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::task::Waker;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::body::PoolHandle;
@@ -29,6 +30,7 @@ struct State {
     watches: Vec<Watch>,
     last: u64,
     has_thread: bool,
+    thread: Option<JoinHandle<()>>,
     /// The thread calls somebody.
     is_calling: bool,
 }
@@ -90,10 +92,16 @@ impl Watchers {
         drop(state);
         if start {
             let (handle, weak) = (pool.handle.clone(), Arc::downgrade(&pool));
-            if sys::start_helper("mp-pool-done", move || run(&handle, &weak)).is_err() {
-                // Without a thread it is done here and now, as far as it can be.
-                lock(&pool.watchers.state).has_thread = false;
-                pool.watchers.finish_here(&pool);
+            let started = sys::start_helper("mp-pool-done", move || run(&handle, &weak));
+            let mut state = lock(&pool.watchers.state);
+            match started {
+                Ok(thread) => state.thread = Some(thread),
+                Err(_) => {
+                    // Without a thread it is done here and now, as far as it can be.
+                    state.has_thread = false;
+                    drop(state);
+                    pool.watchers.finish_here(&pool);
+                }
             }
         } else {
             pool.handle.body().calls.done.knock();
@@ -121,6 +129,15 @@ impl Watchers {
                 .ended
                 .wait(state)
                 .unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+        let thread = match state.has_thread {
+            false => state.thread.take(),
+            true => None,
+        };
+        drop(state);
+        if let Some(thread) = thread {
+            // So that it has let go of the pool.
+            let _ = thread.join();
         }
     }
 

@@ -426,7 +426,10 @@ pub(crate) fn thread_id() -> u32 {
     0
 }
 
-pub(crate) fn start_helper(_name: &str, _run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub(crate) fn start_helper(
+    _name: &str,
+    _run: impl FnOnce() + Send + 'static,
+) -> io::Result<std::thread::JoinHandle<()>> {
     unsupported()
 }
 

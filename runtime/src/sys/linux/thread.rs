@@ -5,6 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::thread::JoinHandle;
 
 use rustix::io::FdFlags;
 
@@ -18,7 +19,10 @@ pub(crate) fn thread_id() -> u32 {
 
 /// `pthread_create()`—Starts a thread that no signal handler runs on, but for the signals of its own faults. It does not
 /// keep the process from ending.
-pub(crate) fn start_helper(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub(crate) fn start_helper(
+    name: &str,
+    run: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
     const STACK: usize = 256 << 10;
     const FAULTS: [i32; 5] = [
         libc::SIGSEGV,
@@ -44,7 +48,7 @@ pub(crate) fn start_helper(name: &str, run: impl FnOnce() + Send + 'static) -> i
         .spawn(run);
     // SAFETY: the set was written above.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
-    started.map(drop)
+    started
 }
 
 /// `prctl(PR_SET_NAME)`—Names this thread and, if that is another one, the process's first thread, which is the one that
