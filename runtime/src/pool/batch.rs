@@ -18,7 +18,7 @@
 //! | header word | meaning | changed by | who dies here |
 //! |---|---|---|---|
 //! | `filled` | how many items there are; those below it are whole | the pool's owner | the owner: the item is not there |
-//! | `cursor` | how many items workers have claimed; [`SEALED`] when the line has gone on | workers, the owner | a worker: what it claimed and did not begin is still `Ready`, and the owner puts the cursor back |
+//! | `cursor` | see [`Cursor`] | | |
 //! | `next` | the batch behind this one in the line; with it, the batch is full | the owner | – |
 //! | `parcels` | how many parcels the batch owns | transactions | undone with the transaction |
 //! | `failed` | how many items have failed | whoever fails one, before it tells | one too few: who waits looks at the items, too |
@@ -29,9 +29,9 @@ use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::item::Item;
+use super::words::{Claim, Cursor};
 use crate::arena::{Arena, Draft, Links, Offset, Outgoing, Parcel, Tx};
 use crate::error::Result;
-use crate::kill_point::kill_point;
 use crate::sys::OwnedFd;
 use crate::wire::Small;
 
@@ -45,7 +45,7 @@ pub(super) struct Header {
     pub(super) parcels: AtomicU64,
     pub(super) failed: AtomicU64,
     // On a cache line of its own, with what never changes.
-    cursor: AtomicU64,
+    cursor: Cursor,
     capacity: AtomicU64,
     /// How many bytes of a result lie in its place.
     room: AtomicU64,
@@ -63,9 +63,6 @@ pub(super) struct Header {
 
 const HEADER: u64 = size_of::<Header>() as u64;
 const _: () = assert!(HEADER == 112);
-
-/// In `cursor`: all items are claimed, and the line has gone on to the next batch.
-const SEALED: u64 = 1 << 63;
 
 /// In a word: what it names is in the area, or in the room.
 const NEAR: u64 = 9;
@@ -95,16 +92,6 @@ pub(super) struct Terms {
     pub(super) timeout: u64,
     /// 0: as workers find fit.
     pub(super) chunk: u64,
-}
-
-/// What came of a worker's look at a batch.
-pub(super) enum Claim {
-    /// These items are the worker's to begin, those that nobody else begins first.
-    Items(std::ops::Range<u32>),
-    /// All items are claimed, and more may follow.
-    Nothing,
-    /// All items are claimed, and the line goes on behind this batch.
-    Sealed,
 }
 
 /// The content of arguments or results.
@@ -176,7 +163,6 @@ impl View {
         for (word, value) in [
             (&header.next, 0),
             (&header.failed, 0),
-            (&header.cursor, 0),
             (&header.room, room),
             (&header.area, shape.area.into()),
             (&header.timeout, terms.timeout),
@@ -186,6 +172,7 @@ impl View {
         ] {
             word.store(value, Ordering::Relaxed);
         }
+        header.cursor.set(0);
         let view = Self::at(arena, place);
         view.items.iter().for_each(Item::clear);
         Ok(view)
@@ -386,18 +373,14 @@ impl View {
 
     /// Lets workers claim the items from `first` on again. `false` when the line has gone on.
     pub(super) fn reopen(&self, first: u32) -> bool {
-        let back = |cursor: u64| (cursor & SEALED == 0).then(|| cursor.min(first.into()));
-        self.header()
-            .cursor
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, back)
-            .is_ok()
+        self.header().cursor.reopen(first)
     }
 
     /// Makes a batch that the line has left as one that was never in it, with the items from `first` on to be claimed.
     pub(super) fn renew(&self, first: u32) {
         let header = self.header();
         header.next.store(0, Ordering::Relaxed);
-        header.cursor.store(first.into(), Ordering::Release);
+        header.cursor.set(first);
     }
 
     /// Gives back what a task that is done has besides its place in the batch.
@@ -460,7 +443,7 @@ impl View {
 
     // What workers do.
 
-    /// Claims items: of `available` ones as many as `share` says. The claim is told to `propose` before it holds.
+    /// Claims items: see [`Cursor::claim`].
     #[inline]
     pub(super) fn claim(
         &self,
@@ -468,44 +451,16 @@ impl View {
         propose: impl Fn(std::ops::Range<u32>),
     ) -> Claim {
         let header = self.header();
-        loop {
-            let cursor = header.cursor.load(Ordering::Acquire);
-            if cursor & SEALED != 0 {
-                return Claim::Sealed;
-            }
-            let filled = header.filled.load(Ordering::Acquire);
-            let (after, claim) = if cursor < filled {
-                let end = cursor + share(filled - cursor);
-                let items = cursor as u32..end as u32;
-                propose(items.clone());
-                (end, Claim::Items(items))
-            } else if header.next.load(Ordering::Acquire) == 0 {
-                return Claim::Nothing;
-            } else if header.filled.load(Ordering::Acquire) > cursor {
-                // It was filled between the two looks.
-                continue;
-            } else {
-                (cursor | SEALED, Claim::Sealed)
-            };
-            kill_point();
-            let changed =
-                header
-                    .cursor
-                    .compare_exchange(cursor, after, Ordering::AcqRel, Ordering::Relaxed);
-            kill_point();
-            if changed.is_ok() {
-                return claim;
-            }
-        }
+        header
+            .cursor
+            .claim(&header.filled, &header.next, share, propose)
     }
 
-    /// Whether there are items that nobody has claimed.
+    /// Whether there are items that nobody has claimed, or another batch follows.
     #[inline]
     pub(super) fn has_more(&self) -> bool {
         let header = self.header();
-        let cursor = header.cursor.load(Ordering::Acquire);
-        // Sealed is more than any number of items.
-        cursor < header.filled.load(Ordering::Acquire) || header.next.load(Ordering::Acquire) != 0
+        header.cursor.has_more(&header.filled, &header.next)
     }
 
     /// The arguments of an item.

@@ -12,19 +12,17 @@
 //! | word | meaning | changed by | who dies here |
 //! |---|---|---|---|
 //! | `head` | the batch that workers claim items of | whoever finds it sealed, to its `next` | the next one does it |
-//! | `retiring` | the batch that the owner is about to free; 0: none | the owner | the pool is gone |
+//! | `retiring`, a seat's `visiting` | see [`words`] | | |
 //! | `closing` | whether workers leave when there is nothing to do ([`CLOSED`]), or at once ([`TERMINATED`]) | the owner, upwards | – |
-//! | a seat's `visiting` | the batch that its worker uses, which is not freed meanwhile | the worker; the owner, when it has died | the owner sets it to 0 |
 //! | a seat's `claim` | the items that its worker has claimed: those that others may find left; 0: it is idle | the worker | as above |
 //! | a seat's `stage` | how far its worker has come ([`Stage`]) | the worker, and the owner, who says when it may leave | – |
 //!
-//! A batch is freed when the head has passed it, all its items are done, and nobody visits it. A worker that begins to visit
-//! a batch looks again, after it has said so, whether the batch is still where it was found, and is not `retiring`; the owner
-//! says what it retires before it looks who visits it. So one of them sees the other.
+//! A batch is freed when the head has passed it, all its items are done, and nobody visits it: see [`words`].
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::batch::View;
+use super::words;
 use crate::arena::{Arena, Body, Care, Handle, Kind, Offset};
 use crate::error::Result;
 use crate::sync::Signal;
@@ -201,16 +199,7 @@ impl Seat {
         place: Offset,
         still_there: impl FnOnce() -> bool,
     ) -> bool {
-        if self.visiting.load(Ordering::Relaxed) == place.0 {
-            return true;
-        }
-        self.visiting.store(place.0, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        if still_there() && pool.line.retiring.load(Ordering::SeqCst) != place.0 {
-            return true;
-        }
-        self.visiting.store(0, Ordering::Release);
-        false
+        words::visit(&self.visiting, &pool.line.retiring, place.0, still_there)
     }
 
     pub(super) fn stage(&self) -> Stage {

@@ -1,13 +1,14 @@
 //! The owner's books: which batches there are, and in which order workers come to them.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::batch::{Shape, Terms, View};
 use super::body::PoolBody;
 use super::item::Phase;
 use super::shared::Shared;
+use super::words;
 use crate::arena::{Draft, Offset, Outgoing};
 use crate::error::{Error, Result, TaskError};
 use crate::wire::Small;
@@ -466,19 +467,12 @@ impl Line {
         if !self.has_passed(*place_in_line) {
             return false;
         }
-        pool.line.retiring.store(view.place.0, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        let is_visited = pool
-            .seats()
-            .iter()
-            .any(|seat| seat.visiting.load(Ordering::SeqCst) == view.place.0);
-        if !is_visited {
-            // SAFETY: the head has passed it, and nobody visits it, or will (see `body`); its items are done, or were never
-            // in the line, since batches with others are alive, and are not in the graveyard.
+        let visiting = pool.seats().iter().map(|seat| &seat.visiting);
+        words::retire(visiting, &pool.line.retiring, view.place.0, || {
+            // SAFETY: the head has passed it, and nobody visits it, or will; its items are done, or were never in the line,
+            // since batches with others are alive, and are not in the graveyard (P3).
             unsafe { view.free() };
-        }
-        pool.line.retiring.store(0, Ordering::SeqCst);
-        !is_visited
+        })
     }
 }
 

@@ -11,7 +11,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | `item` | the word of a task, which decides who runs it and what becomes of it |
+//! | `item`, `words` | the word of a task, which decides who runs it and what becomes of it; those by which batches are shared |
 //! | `batch`, `body` | tasks, and the pool, in the arena |
 //! | `worker`, `serve`, `current` | what a worker does, from its start to its end; what a task can ask |
 //! | `line`, `shared` | the owner's side: which batches there are, waiting for a task |
@@ -49,6 +49,7 @@ mod shared;
 mod stats;
 mod task;
 mod watch;
+mod words;
 mod worker;
 
 use std::fmt;

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::batch::{Claim, Content, View};
+use super::batch::{Content, View};
 use super::body::{CLOSED, PoolBody, PoolHandle, Seat, Stage};
 use super::current::Running;
 use super::item::{Phase, State};
+use super::words::Claim;
 use crate::arena::{Arena, Draft, Offset, Outgoing};
 use crate::error::{Panic, Ran, Subject};
 use crate::kill_point::kill_point;
