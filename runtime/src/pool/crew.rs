@@ -31,6 +31,9 @@ use crate::sys::{self, BorrowedFd};
 const MOST_FRUITLESS: u32 = 5;
 /// How long to wait after a start that failed.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long to wait, at first and at most, before a worker is replaced that died without having done anything, as others did
+/// right before it.
+const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(1)];
 
 pub(super) struct Crew {
     engine: Box<dyn Engine>,
@@ -66,6 +69,8 @@ struct State {
     /// Tasks whose workers are to be killed.
     doomed: Vec<Doomed>,
     fruitless: u32,
+    /// How many have died in a row who could work, and had done nothing.
+    idlers: u32,
     /// No start before this moment.
     pause: Option<Instant>,
     /// Why the last start failed.
@@ -121,6 +126,7 @@ impl Crew {
                 phase: Phase::Open,
                 doomed: Vec::new(),
                 fruitless: 0,
+                idlers: 0,
                 pause: None,
                 trouble: None,
                 has_finished: true,
@@ -409,12 +415,20 @@ impl Crew {
             let seat = pool.handle.body().seat(number);
             let stage = seat.stage();
             let died = !worker.is_dismissed && stage != Stage::Left;
-            self.take_over(pool, number, seat, &worker, &end);
+            let had_task = self.take_over(pool, number, seat, &worker, &end);
             if !died || process::is_ending() {
                 continue;
             }
             pool.counters.died.fetch_add(1, Ordering::Relaxed);
             if stage >= Stage::Working {
+                if had_task || seat.tasks() > worker.before {
+                    state.idlers = 0;
+                } else {
+                    let [first, most] = PAUSES;
+                    let pause = first * (1 << state.idlers.min(16));
+                    state.pause = Instant::now().checked_add(pause.min(most));
+                    state.idlers += 1;
+                }
                 continue;
             }
             state.fruitless += 1;
@@ -444,8 +458,17 @@ impl Crew {
         pool.break_down(cause);
     }
 
-    /// Takes over what a worker had that has ended: the task that it ran, and those that it had claimed.
-    fn take_over(&self, pool: &Shared, number: u16, seat: &Seat, worker: &Enrolled, end: &End) {
+    /// Takes over what a worker had that has ended: the task that it ran, and those that it had claimed. Tells whether it
+    /// ran one.
+    fn take_over(
+        &self,
+        pool: &Shared,
+        number: u16,
+        seat: &Seat,
+        worker: &Enrolled,
+        end: &End,
+    ) -> bool {
+        let mut had_task = false;
         let place = Offset(seat.visiting.swap(0, Ordering::SeqCst));
         seat.idle();
         // SAFETY: the pool owns the parcel by the word, and the worker is gone.
@@ -455,6 +478,7 @@ impl Crew {
             let batch = line.alive().find(|batch| batch.view.place == place);
             if let Some(batch) = batch.map(Arc::clone) {
                 for index in batch.unsettled() {
+                    had_task |= batch.state(index).is_run_by(number);
                     batch.lose(index, number, |attempt| TaskError::WorkerDied {
                         pid: worker.member.id(),
                         worker: worker.name.clone(),
@@ -470,6 +494,7 @@ impl Crew {
         }
         pool.handle.body().line.work.knock();
         pool.handle.body().calls.done.knock();
+        had_task
     }
 
     /// Sees who has come to work, and looks at what came of initializers.

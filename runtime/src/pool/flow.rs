@@ -95,8 +95,11 @@ const FIRST: u32 = 64;
 const LARGEST: u32 = 1024;
 /// How many bytes of arguments lie in a batch.
 const MOST_AREA: u32 = 1 << 20;
-/// A flow with so many bytes of arguments in flight pulls no more.
+/// A flow with so many bytes of arguments in flight pulls no more; one whose values are all kept anyway may have more.
 const FULL: u64 = 64 << 20;
+const FULL_WHOLE: u64 = 512 << 20;
+/// With fewer items than this in flight, more are pulled before a result is given that is there.
+const LOW: usize = 2 << 10;
 /// A batch that has taken so long to fill is passed on as it is.
 const LINGER: Duration = Duration::from_micros(200);
 /// Items that take longer than this to be pulled are slow.
@@ -158,7 +161,14 @@ impl<F, I: Iterator> Flow<F, I> {
     fn may_feed(&self) -> bool {
         !self.has_ended
             && self.in_flight < self.plan.window
-            && (self.bytes < FULL || self.in_flight == 0)
+            && (self.bytes < self.full() || self.in_flight == 0)
+    }
+
+    fn full(&self) -> u64 {
+        match self.plan.order {
+            Order::Whole => FULL_WHOLE,
+            Order::Each | Order::Any => FULL,
+        }
     }
 
     /// An item that is done and was not given yet: the index of its flight, and its own.
@@ -222,7 +232,10 @@ impl<'a, F: ProcessFn, I: Iterator<Item = F::Args<'a>>> Flow<F, I> {
     pub(super) fn take(&mut self) -> Option<Result<F::Output, TaskError>> {
         loop {
             if let Some(found) = self.find() {
-                if self.in_flight <= self.plan.window / 2 && !self.next.is_slow && self.may_feed() {
+                if self.in_flight <= LOW.min(self.plan.window / 2)
+                    && !self.next.is_slow
+                    && self.may_feed()
+                {
                     self.feed();
                 }
                 return Some(self.give(found));
@@ -330,7 +343,7 @@ impl<'a, F: ProcessFn, I: Iterator<Item = F::Args<'a>>> Flow<F, I> {
                     break;
                 }
             }
-            if self.bytes + bytes > FULL {
+            if self.bytes + bytes > self.full() {
                 break;
             }
         }

@@ -53,9 +53,8 @@ pub struct Job<'p, F> {
     _function: PhantomData<fn() -> F>,
 }
 
-/// How many items of `imap` and its kin are in flight, unless they are told otherwise, and how many of `map` are.
+/// How many items of `imap` and its kin are in flight, unless they are told otherwise.
 const WINDOW: usize = 4 << 10;
-const WHOLE: usize = 64 << 10;
 
 impl<'p, F: ProcessFn> Job<'p, F> {
     pub(super) fn new(pool: &'p Arc<Shared>) -> Self {
@@ -229,7 +228,8 @@ impl<'p, F: ProcessFn> Job<'p, F> {
 
     fn plan(&self, order: Order) -> Plan {
         let (window, on_error) = match order {
-            Order::Whole => (WHOLE, OnError::FailFast),
+            // All values are kept anyway, and a slow item is not to hold up the others.
+            Order::Whole => (usize::MAX, OnError::FailFast),
             Order::Each | Order::Any => (WINDOW, OnError::Continue),
         };
         Plan {
@@ -280,10 +280,7 @@ impl<'p, F: ProcessFn> Job<'p, F> {
         items: impl IntoIterator<Item = F::Args<'a>>,
     ) -> Result<Task<Vec<F::Output>>> {
         self.pool.check()?;
-        let plan = Plan {
-            window: usize::MAX,
-            ..self.plan(Order::Whole)
-        };
+        let plan = self.plan(Order::Whole);
         let many = Flow::<F, _>::new(self.pool, plan, items).launch();
         Ok(Task::many(Arc::new(many)))
     }
