@@ -330,13 +330,16 @@ impl Chunk<'_, '_> {
             self.batch.header().failed.fetch_add(1, Ordering::AcqRel);
             (Phase::Failure, &self.worker.seat.failed)
         };
+        // Before it is done, so that whoever knows that it is finds it counted.
+        let counted = count.load(Ordering::Relaxed);
+        count.store(counted + 1, Ordering::Relaxed);
         kill_point();
         let Some(before) = self.batch.item(index).complete(self.worker.number, phase) else {
+            count.store(counted, Ordering::Relaxed);
             self.leave = Some(Leave::Condemned);
             return;
         };
         kill_point();
-        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         if before.is_waited() || before.is_watched() || !succeeded {
             self.worker.tell(self.batch, index, before, succeeded);
         }
