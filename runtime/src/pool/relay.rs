@@ -36,8 +36,16 @@ struct Passing {
 /// The standard error of one worker.
 pub(super) struct Source {
     pipe: OwnedFd,
-    tail: Mutex<VecDeque<u8>>,
+    heard: Mutex<Heard>,
     has_ended: AtomicBool,
+}
+
+#[derive(Default)]
+struct Heard {
+    /// The last bytes.
+    tail: VecDeque<u8>,
+    /// The beginning of a line that is passed on when it is whole, so that lines of several workers do not mix.
+    line: Vec<u8>,
 }
 
 impl Relay {
@@ -69,7 +77,7 @@ impl Relay {
         let (pipe, write) = sys::pipe()?;
         let source = Arc::new(Source {
             pipe,
-            tail: Mutex::default(),
+            heard: Mutex::default(),
             has_ended: AtomicBool::new(false),
         });
         lock(&self.shared.sources).push(Arc::clone(&source));
@@ -81,6 +89,7 @@ impl Relay {
     pub(super) fn disconnect(&self, source: &Arc<Source>) -> String {
         let mut rest = Vec::new();
         while source.read(&mut rest) {}
+        rest.append(&mut lock(&source.heard).line);
         source.has_ended.store(true, Ordering::Release);
         lock(&self.shared.rest).append(&mut rest);
         lock(&self.shared.sources).retain(|known| !Arc::ptr_eq(known, source));
@@ -138,11 +147,12 @@ impl Source {
     fn read(&self, into: &mut Vec<u8>) -> bool {
         let mut buffer = [0; 4096];
         // Under the lock, so that the tail has the order of the pipe.
-        let mut tail = lock(&self.tail);
+        let Heard { tail, line } = &mut *lock(&self.heard);
         match sys::read_some(self.pipe.as_fd(), &mut buffer) {
             None => false,
             Some(0) => {
                 self.has_ended.store(true, Ordering::Release);
+                into.append(line);
                 false
             }
             Some(length) => {
@@ -150,7 +160,14 @@ impl Source {
                 tail.extend(bytes);
                 let surplus = tail.len().saturating_sub(KEPT);
                 tail.drain(..surplus);
-                into.extend_from_slice(bytes);
+                line.extend_from_slice(bytes);
+                let end = line.iter().rposition(|byte| *byte == b'\n');
+                // A line that is too long is passed on as it comes.
+                let whole = match end {
+                    None if line.len() > KEPT => line.len(),
+                    end => end.map_or(0, |end| end + 1),
+                };
+                into.extend(line.drain(..whole));
                 true
             }
         }
@@ -158,7 +175,7 @@ impl Source {
 
     /// The last that was written, from the beginning of a line if it is not all.
     fn last_lines(&self) -> String {
-        let tail: Vec<u8> = lock(&self.tail).iter().copied().collect();
+        let tail: Vec<u8> = lock(&self.heard).tail.iter().copied().collect();
         let begin = match tail.iter().position(|byte| *byte == b'\n') {
             Some(end) if tail.len() == KEPT => end + 1,
             _ => 0,
