@@ -161,7 +161,8 @@ impl Source {
                 let surplus = tail.len().saturating_sub(KEPT);
                 tail.drain(..surplus);
                 line.extend_from_slice(bytes);
-                let end = line.iter().rposition(|byte| *byte == b'\n');
+                // A bar that is drawn again and again ends with a return.
+                let end = line.iter().rposition(|byte| matches!(byte, b'\n' | b'\r'));
                 // A line that is too long is passed on as it comes.
                 let whole = match end {
                     None if line.len() > KEPT => line.len(),
