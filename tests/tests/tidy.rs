@@ -538,16 +538,16 @@ mod rules_can_fail {
             &format!("//! About unsafe_code.{allow}"),
             &[2],
         );
-        refuses(unsafe_places, "runtime/src/pool/mod.rs", &section, &[2]);
+        refuses(unsafe_places, "runtime/src/registry/mod.rs", &section, &[2]);
         refuses(
             unsafe_places,
-            "runtime/src/pool/mod.rs",
+            "runtime/src/registry/mod.rs",
             "#[expect(unsafe_code)]\nfn f() {}",
             &[1, 1],
         );
         refuses(
             unsafe_places,
-            "runtime/src/pool/mod.rs",
+            "runtime/src/registry/mod.rs",
             "// allow(unsafe_code)\n#![deny(unsafe_code)]",
             &[],
         );

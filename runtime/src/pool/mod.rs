@@ -13,7 +13,7 @@
 //! |---|---|
 //! | `item`, `words` | the word of a task, which decides who runs it and what becomes of it; those by which batches are shared |
 //! | `batch`, `body` | tasks, and the pool, in the arena |
-//! | `worker`, `serve`, `current` | what a worker does, from its start to its end; what a task can ask |
+//! | `worker`, `chunk`, `serve`, `current` | what a worker does, from its start to its end; what a task can ask |
 //! | `line`, `shared` | the owner's side: which batches there are, waiting for a task |
 //! | `flow`, `many`, `task`, `watch`, `completed` | what the owner's calls are made of: streams of items, tasks, callbacks |
 //! | `crew`, `engine`, `relay` | looking after workers: replacing the dead, killing the late; what workers are made of |
@@ -34,6 +34,7 @@
 mod batch;
 mod body;
 mod builder;
+mod chunk;
 mod completed;
 mod crew;
 mod current;

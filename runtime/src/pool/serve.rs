@@ -1,13 +1,15 @@
 //! A worker from its start to its end, in a process or on a thread.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
 use super::body::{PoolHandle, Seat, Stage};
-use super::worker::{Leave, Worker, run_hook};
+use super::worker::{Leave, Worker};
 use crate::arena::{Draft, Offset, Outgoing, Parcel};
 use crate::channel::Fd;
-use crate::process;
-use crate::registry::{ArgumentError, Decoder, Encoder, Function, ProcessFn};
+use crate::error::{Ran, Subject};
+use crate::process::{self, describe_panic};
+use crate::registry::{self, ArgumentError, Decoder, Encoder, Function, Give, ProcessFn};
 use crate::sys::{self, AsFd, OwnedFd};
 
 /// The process function that worker processes run.
@@ -134,4 +136,35 @@ pub(super) fn with_arguments<R>(
     let parcel = unsafe { Parcel::from_place(pool.arena(), place) };
     let parcel = std::mem::ManuallyDrop::new(parcel);
     show(parcel.bytes())
+}
+
+/// Runs a function that every worker runs once. Returns its value, encoded, to `take`.
+fn run_hook(
+    function: u64,
+    arguments: &[u8],
+    name: &str,
+    take: &mut dyn FnMut(&mut Draft, &mut Outgoing),
+) -> Result<(), String> {
+    let Some(function) = registry::find_hashed(function) else {
+        return Err("the workers' program does not have the function".to_owned());
+    };
+    let give = Give { head: &[], take };
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        (function.run)(arguments, Vec::new(), &|_| {}, give)
+    }));
+    match result {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(ArgumentError::Decode(error))) => Err(error.to_string()),
+        Ok(Err(ArgumentError::Encode(error))) => Err(error.to_string()),
+        Ok(Err(ArgumentError::NotSmall)) => unreachable!("encoded at any length"),
+        Err(payload) => {
+            let subject = Subject {
+                name: name.to_owned(),
+                pid: std::process::id(),
+                function: function.name().to_owned(),
+                ran: Ran::Partly,
+            };
+            Err(describe_panic(&*payload, subject).to_string())
+        }
+    }
 }

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use super::batch::Content;
 use super::body::PoolHandle;
+use super::chunk::Failing;
 use super::crew::Crew;
 use super::item::{Item, Phase, State};
 use super::line::{Batch, Graveyard, Line, Wishes, lock};
 use super::watch::Watchers;
-use super::worker::Failing;
 use crate::arena::Incoming;
 use crate::error::{Error, Result, TaskError};
 use crate::registry;
