@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::ptr;
 
-use super::item::Item;
+use super::item::{Item, Phase, State};
 
 /// The task that runs on this thread, as [`current_task`] tells of it.
 ///
@@ -143,5 +143,7 @@ pub fn current_task() -> Option<CurrentTask> {
 /// }
 /// ```
 pub fn cancelled() -> bool {
-    running().is_some_and(|(item, _)| item.state().is_cancelled())
+    // What the owner has decided about is wanted no more, too: its time or its pool is over.
+    let is_unwanted = |state: State| state.is_cancelled() || state.phase() == Phase::Over;
+    running().is_some_and(|(item, _)| is_unwanted(item.state()))
 }
