@@ -279,7 +279,7 @@ impl<'p, F: ProcessFn> Job<'p, F> {
         self,
         items: impl IntoIterator<Item = F::Args<'a>>,
     ) -> Result<Task<Vec<F::Output>>> {
-        self.pool.check()?;
+        self.pool.check_open()?;
         let plan = self.plan(Order::Whole);
         let many = Flow::<F, _>::new(self.pool, plan, items).launch();
         Ok(Task::many(Arc::new(many)))

@@ -431,6 +431,10 @@ impl Line {
         self.open = None;
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     fn forget_passed(&mut self, pool: &PoolBody) {
         let head = pool.line.head.load(Ordering::Acquire);
         while self

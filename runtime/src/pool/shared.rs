@@ -65,6 +65,15 @@ impl Shared {
         }
     }
 
+    /// Why the pool takes no tasks now, if it does not.
+    pub(super) fn check_open(&self) -> Result<()> {
+        self.check()?;
+        match lock(&self.line).is_closed() {
+            true => Err(Error::PoolClosed),
+            false => Ok(()),
+        }
+    }
+
     /// Puts a batch into the line.
     pub(super) fn push(&self, batch: &Arc<Batch>) -> Result<()> {
         let body = self.handle.body();
