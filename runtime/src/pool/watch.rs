@@ -8,8 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::task::Waker;
-use std::thread::JoinHandle;
-use std::time::Instant;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use super::body::PoolHandle;
 use super::line::lock;
@@ -17,6 +17,9 @@ use super::shared::Shared;
 use super::task::Work;
 use crate::sync::Patience;
 use crate::sys;
+
+/// How long the end of a pool waits for a callback.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub(super) struct Watchers {
@@ -31,8 +34,6 @@ struct State {
     last: u64,
     has_thread: bool,
     thread: Option<JoinHandle<()>>,
-    /// The thread calls somebody.
-    is_calling: bool,
 }
 
 struct Watch {
@@ -120,15 +121,22 @@ impl Watchers {
         }
     }
 
-    /// The pool is over: waits until the thread has ended, unless it has something to do.
+    /// The pool is over: waits until the thread has ended, but not for long for a callback, and not on that thread.
     pub(super) fn finish(&self, handle: &PoolHandle) {
         handle.body().calls.done.knock();
         let mut state = lock(&self.state);
-        while state.has_thread && !state.is_calling && state.watches.is_empty() {
-            state = self
-                .ended
-                .wait(state)
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let is_own = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
+        if state.thread.as_ref().is_some_and(is_own) {
+            return;
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while state.has_thread {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.ended.wait_timeout(state, left);
+            state = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
         }
         let thread = match state.has_thread {
             false => state.thread.take(),
@@ -152,12 +160,10 @@ impl Watchers {
         if due.is_empty() {
             return false;
         }
-        state.is_calling = true;
         drop(state);
         for watch in due {
             watch.finish();
         }
-        lock(&self.state).is_calling = false;
         true
     }
 }

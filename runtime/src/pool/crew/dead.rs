@@ -9,7 +9,7 @@ use super::super::engine::End;
 use super::super::line::lock;
 use super::super::shared::Shared;
 use super::late::function_of;
-use super::staff::MOST_FRUITLESS;
+use super::staff::{MOST_FRUITLESS, initializer_of};
 use super::{Crew, Enrolled, State};
 use crate::arena::Offset;
 use crate::error::TaskError;
@@ -55,8 +55,8 @@ impl Crew {
                 self.rules.check.is_some() && stage != Stage::Starting && !worker.has_worked;
             if is_first || state.fruitless >= MOST_FRUITLESS {
                 let what = match stage {
-                    Stage::Starting => "before it could work",
-                    _ => "in its initializer",
+                    Stage::Starting => "before it could work".to_owned(),
+                    _ => format!("in its initializer `{}`", initializer_of(pool)),
                 };
                 let (name, pid, status) = (&worker.name, worker.member.id(), end.status);
                 let mut cause = format!("worker `{name}` (pid {pid}) died of {status} {what}");

@@ -13,6 +13,7 @@ use super::{Crew, Enrolled, Phase, State};
 use crate::arena::Offset;
 use crate::error::{Error, Result};
 use crate::process;
+use crate::registry;
 
 /// How many workers may end, one after the other, before they can work.
 pub(super) const MOST_FRUITLESS: u32 = 5;
@@ -61,9 +62,9 @@ impl Crew {
                 match self.judge(pool, seat) {
                     Ok(()) => seat.let_enter(Stage::Working),
                     Err(cause) => {
-                        let name = &worker.name;
+                        let (function, name) = (initializer_of(pool), &worker.name);
                         failure = Some(format!(
-                            "the initializer of worker `{name}` failed: {cause}"
+                            "the initializer `{function}` of worker `{name}` failed: {cause}"
                         ));
                         continue;
                     }
@@ -164,4 +165,11 @@ impl Crew {
             pool.handle.body().line.work.knock();
         }
     }
+}
+
+/// The name of the function that every worker runs first.
+pub(super) fn initializer_of(pool: &Shared) -> &'static str {
+    let hook = &pool.handle.body().initializer;
+    let function = registry::find_hashed(hook.function.load(Ordering::Relaxed));
+    function.map_or("", |function| function.name())
 }
