@@ -91,7 +91,6 @@ impl View {
         let header = self.header();
         let filled = header.filled.load(Ordering::Relaxed);
         let parcel = draft.finish(self.arena, outgoing)?.into_place();
-        self.items[filled as usize].offer();
         let mut tx = self.arena.begin();
         tx.detach_parcel(parcel);
         tx.set(
@@ -101,6 +100,10 @@ impl View {
         tx.add(&header.parcels, 1);
         tx.set(&header.filled, filled + 1);
         tx.commit();
+        // Not before: who dies inside of the transaction takes back what others see of it already. Whoever has claimed the item
+        // since has found nothing to begin.
+        self.items[filled as usize].offer();
+        header.cursor.reopen(filled as u32);
         Ok(used)
     }
 
