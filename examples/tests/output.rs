@@ -4,7 +4,7 @@ mod common;
 
 use std::process::Command;
 
-use common::run;
+use common::{Running, run};
 
 /// The lines of a text in alphabetical order, for programs whose processes print in any order.
 fn sorted_lines(text: &str) -> Vec<&str> {
@@ -135,4 +135,93 @@ fn panic() {
 fn killed() {
     let output = run(&mut Command::new(env!("CARGO_BIN_EXE_killed"))).success();
     assert_eq!(output, "killed by signal 15\n");
+}
+
+#[test]
+fn pool() {
+    let run = run(&mut Command::new(env!("CARGO_BIN_EXE_pool")));
+    assert_eq!(
+        run.stdout,
+        "squares: [1, 4, 9, 16, 25, 36, 49, 64, 81, 100]\n\
+         the quotient is 42\nno quotient: attempt to divide by zero\nthe quotient is 21\n\
+         the task is in the pool\nits value is 144\n"
+    );
+    assert!(run.status.success(), "{}", run.status);
+}
+
+#[test]
+fn progress_without_a_terminal_is_silent() {
+    let output = run(&mut Command::new(env!("CARGO_BIN_EXE_progress"))).success();
+    assert_eq!(output, "78498 prime numbers below a million\n");
+}
+
+#[test]
+fn progress_on_a_terminal_knows_how_many_parts_there_are() {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_progress"));
+    let run = Running::start_on_terminal(&mut program).finish();
+    assert_eq!(run.stdout, "78498 prime numbers below a million\n");
+    assert!(run.stderr.contains("/200"), "{:?}", run.stderr);
+    assert!(run.status.success(), "{}", run.status);
+}
+
+#[test]
+fn pool_matrix() {
+    let output = run(&mut Command::new(env!("CARGO_BIN_EXE_pool_matrix"))).success();
+    let item = |row: usize, column: usize| {
+        (0..200)
+            .map(|inner| (row * 200 + inner) % 7 * ((inner * 300 + column) % 11))
+            .sum::<usize>()
+    };
+    let sum: usize = (0..500 * 300)
+        .map(|place| item(place / 300, place % 300))
+        .sum();
+    assert_eq!(
+        output,
+        format!(
+            "8 blocks of rows\nthe sum of the product: {sum}\nthe same as without a pool: true\n"
+        )
+    );
+}
+
+#[test]
+fn scrape() {
+    let output = run(&mut Command::new(env!("CARGO_BIN_EXE_scrape"))).success();
+    assert_eq!(
+        output,
+        "/: Welcome\n/news: The news of today\n/missing: error: http status: 404\n\
+         /untitled: error: the page has no title\n/about: About us\n"
+    );
+}
+
+#[test]
+fn deadlines() {
+    let output = run(&mut Command::new(env!("CARGO_BIN_EXE_deadlines"))).success();
+    assert_eq!(
+        output,
+        "91: 7\n170141183460469231731687303715884105727: not within 2s\n7919: 7919\n\
+         162259276829213363391578010288127: not within 2s\n1000001: 101\n"
+    );
+}
+
+/// The last words of a worker come twice: in the task's error, and relayed to standard error.
+#[test]
+fn crashing_c() {
+    let run = run(&mut Command::new(env!("CARGO_BIN_EXE_crashing_c")));
+    // Where the system is told to keep images of crashed processes, a status mentions it.
+    assert_eq!(
+        run.stdout.replace(" (core dumped)", ""),
+        "\"width = 80\": 80\n\
+         \"wide\": the worker died, signal: 11 (SIGSEGV)\n\
+         \"height = 24\": 24\n\
+         \"depth = deep\": the worker died, signal: 6 (SIGABRT)\n    \
+         its last words: setting: no number in \"depth = deep\"\n\
+         \"indent = 4\": 4\n"
+    );
+    assert!(
+        run.stderr
+            .contains("setting: no number in \"depth = deep\"\n"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.status.success(), "{}", run.status);
 }

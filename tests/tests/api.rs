@@ -1,8 +1,10 @@
 //! The names and forms that programs are promised, written as they will write them.
 
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
 
+use futures::executor::block_on;
 use serde::{Deserialize, Serialize};
 
 const D: Duration = Duration::from_millis(1);
@@ -13,6 +15,37 @@ struct Job(u32);
 #[mp::process_fn]
 fn double(n: u64) -> u64 {
     2 * n
+}
+
+/// What sets up a worker.
+#[mp::process_fn]
+fn load(path: &str, level: u32) -> Result<(), mp::RemoteError> {
+    assert_eq!((path, level), ("settings", 3));
+    Ok(())
+}
+
+#[mp::process_fn]
+fn square(n: u64) -> u64 {
+    n * n
+}
+
+#[mp::process_fn]
+fn add(a: u64, b: u64) -> u64 {
+    a + b
+}
+
+/// Sums what comes out of a queue that is shut down, in a pool inside a worker.
+#[mp::process_fn]
+fn drain(q: mp::Queue<u64>) -> Result<u64, mp::RemoteError> {
+    let pool = mp::Pool::new(1)?;
+    Ok(pool.map::<square>(&q)?.iter().sum())
+}
+
+#[mp::process_fn]
+fn wait_for_cancel() {
+    while !mp::cancelled() {
+        thread::sleep(D);
+    }
 }
 
 #[mp::test]
@@ -152,4 +185,97 @@ fn sharing() {
         Ok(())
     }
     share().expect("sharing");
+}
+
+#[mp::test]
+fn pools() {
+    fn calls(pool: &mp::Pool) -> mp::Result<()> {
+        let (a, b) = (20, 22);
+        let d = Duration::from_secs(60);
+        let items = || (0..100).map(|n| (n, 1));
+
+        let squares: Vec<u64> = pool.map::<square>(0..1000)?;
+        assert_eq!(squares[999], 998_001);
+        let mut sum = 0;
+        for r in pool.imap::<add>(items()) {
+            sum += r?;
+        }
+        for r in pool.imap_unordered::<add>(items()) {
+            sum -= r?;
+        }
+        assert_eq!(sum, 0);
+        let r = pool.apply::<add>((a, b))?;
+        assert_eq!(r, 42);
+        let t: mp::Task<u64> = pool.submit::<add>((a, b))?;
+        assert_eq!(t.get()?, 42);
+        assert!(t.is_ready() && !t.cancel());
+        assert_eq!(pool.submit::<add>((a, b))?.get_timeout(d)?, 42);
+        assert_eq!(block_on(async { pool.submit::<add>((a, b))?.await })?, 42);
+        let t: mp::Task<Vec<u64>> = pool.map_async::<add>(items())?;
+        assert_eq!(t.get()?[99], 100);
+
+        let job = || {
+            pool.job::<add>()
+                .chunk_size(64)
+                .timeout(d)
+                .retries(1)
+                .window(1000)
+        };
+        assert_eq!(job().map(items())?.len(), 100);
+        assert_eq!(job().map_async(items())?.get()?.len(), 100);
+        assert_eq!(job().imap(items()).len(), 100);
+        assert_eq!(job().imap_unordered(items()).len(), 100);
+        assert_eq!(job().apply((a, b))?, 42);
+        assert_eq!(job().submit((a, b))?.get()?, 42);
+        let pairs = pool.imap::<add>(items()).size_hint();
+        assert_eq!(pairs, (100, Some(100)));
+
+        let tasks = [pool.submit::<square>(3)?, pool.submit::<square>(4)?];
+        assert!(mp::wait_any(&tasks, d).is_some());
+        let mut squares = mp::as_completed(tasks)
+            .map(|t| t.get())
+            .collect::<Result<Vec<_>, _>>()?;
+        squares.sort_unstable();
+        assert_eq!(squares, [9, 16]);
+
+        let t = pool.submit::<wait_for_cancel>(())?;
+        assert!(matches!(t.get_timeout(D), Err(mp::TaskError::NotReady)));
+        assert!(t.cancel());
+        assert!(matches!(t.get(), Err(mp::TaskError::Cancelled)));
+        assert!(!mp::cancelled());
+
+        let q = mp::Queue::new()?;
+        q.put(3)?;
+        q.put(4)?;
+        q.shutdown()?;
+        assert_eq!(pool.apply::<drain>(q)??, 25);
+        pool.resize(3)?;
+        assert_eq!(pool.stats().workers.len(), 3);
+        Ok(())
+    }
+
+    fn pools() -> mp::Result<()> {
+        calls(&mp::Pool::new(4)?)?;
+        calls(&mp::Pool::threads(4)?)?;
+        let (m, d) = (mp::StartMethod::Spawn, Duration::from_secs(60));
+        let pool = mp::Pool::builder()
+            .workers(4)
+            .start_method(m)
+            .initializer::<load>(("settings", 3))
+            .max_tasks_per_worker(1000)
+            .max_memory_per_worker(1 << 30)
+            .task_timeout(d)
+            .retries(2)
+            .build()?;
+        calls(&pool)?;
+        pool.close();
+        assert!(matches!(
+            pool.apply::<square>(1),
+            Err(mp::TaskError::Closed)
+        ));
+        pool.join()?;
+        pool.terminate();
+        Ok(())
+    }
+    pools().expect("pools");
 }

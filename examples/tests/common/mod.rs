@@ -3,7 +3,8 @@
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
 use std::fs::{self, File};
-use std::io::{Read, Seek};
+use std::io::{self, Read, Seek};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,7 +12,11 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 /// After how long a test stops to wait. Nothing here takes seconds, but the machine may be busy with other things.
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -56,25 +61,41 @@ impl Running {
     /// program should have waited for would be missed. Its standard error is a pipe, which ends when the last child
     /// has ended.
     pub fn start(command: &mut Command) -> Running {
+        let (reader, writer) = io::pipe().expect("making a pipe");
+        Self::start_with(command, writer.into(), OwnedFd::from(reader).into())
+    }
+
+    /// The same with a terminal of 80 columns as its standard error.
+    pub fn start_on_terminal(command: &mut Command) -> Running {
+        let (terminal, screen) = terminal().expect("making a terminal");
+        Self::start_with(command.env("TERM", "xterm"), terminal, screen)
+    }
+
+    /// What the program writes to `stderr` comes out of `reader`.
+    fn start_with(command: &mut Command, stderr: OwnedFd, mut reader: File) -> Running {
         let folder = Folder::new("stdout");
         let path = folder.path().join("stdout");
         let output = File::create_new(&path).expect("creating the file for standard output");
         let stdout = File::open(&path).expect("opening the file for standard output");
-        let mut program = command
+        let program = command
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(output)
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .expect("starting the program");
-        let mut pipe = program.stderr.take().expect("standard error is piped");
+        // The command has the writing end, which would keep the reader from coming to an end.
+        command.stderr(Stdio::null());
         let (sender, stderr) = mpsc::channel();
         thread::spawn(move || {
             let mut bytes = Vec::new();
-            let end = pipe.read_to_end(&mut bytes);
+            let end = reader.read_to_end(&mut bytes);
             let mut text = String::from_utf8_lossy(&bytes).into_owned();
-            if let Err(error) = end {
-                text += &format!("[reading standard error failed: {error}]");
+            match end {
+                // The end of a terminal that nobody has open any more.
+                Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {}
+                Err(error) => text += &format!("[reading standard error failed: {error}]"),
+                Ok(_) => {}
             }
             // Nobody listens when the test has failed before it came to this.
             let _ = sender.send(text);
@@ -151,6 +172,24 @@ impl Drop for Running {
             let _ = self.program.wait();
         }
     }
+}
+
+/// A terminal, and what shows its screen.
+fn terminal() -> io::Result<(OwnedFd, File)> {
+    let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&screen)?;
+    unlockpt(&screen)?;
+    let path = ptsname(&screen, Vec::new())?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let terminal = rustix::fs::open(path, flags, Mode::empty())?;
+    let size = Winsize {
+        ws_row: 24,
+        ws_col: 80,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(&terminal, size)?;
+    Ok((terminal, screen.into()))
 }
 
 /// Runs a program to its end.
