@@ -152,14 +152,14 @@ fn pool() {
 #[test]
 fn progress_without_a_terminal_is_silent() {
     let output = run(&mut Command::new(env!("CARGO_BIN_EXE_progress"))).success();
-    assert_eq!(output, "78498 prime numbers below a million\n");
+    assert_eq!(output, "41538 prime numbers below half a million\n");
 }
 
 #[test]
 fn progress_on_a_terminal_knows_how_many_parts_there_are() {
     let mut program = Command::new(env!("CARGO_BIN_EXE_progress"));
     let run = Running::start_on_terminal(&mut program).finish();
-    assert_eq!(run.stdout, "78498 prime numbers below a million\n");
+    assert_eq!(run.stdout, "41538 prime numbers below half a million\n");
     assert!(run.stderr.contains("/200"), "{:?}", run.stderr);
     assert!(run.status.success(), "{}", run.status);
 }

@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 7] = [
 const ROOF: [&str; 2] = ["runtime/src/lib.rs", "runtime/src/private.rs"];
 
 /// The places that need `unsafe`. A new one is an entry here, which its review has to accept.
-const UNSAFE_PLACES: [&str; 10] = [
+const UNSAFE_PLACES: [&str; 11] = [
     "benches/",
     "examples/crashing_c.rs",
     "runtime/src/sys/",
