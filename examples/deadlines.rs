@@ -21,7 +21,7 @@ fn main() -> mp::Result<()> {
     let pool = mp::Pool::new(4)?;
     let factors = pool
         .job::<smallest_factor>()
-        .timeout(Duration::from_secs(2))
+        .timeout(Duration::from_secs(5))
         .imap(numbers);
     for (number, factor) in numbers.iter().zip(factors) {
         match factor {

@@ -324,15 +324,14 @@ impl PoolBuilder {
     /// use std::time::Duration;
     ///
     /// #[mp::process_fn]
-    /// fn spin(for_ever: bool) {
-    ///     while for_ever {}
+    /// fn spin() {
+    ///     loop {}
     /// }
     ///
     /// #[mp::main]
     /// fn main() -> mp::Result<()> {
     ///     let pool = mp::Pool::builder().workers(1).task_timeout(Duration::from_millis(200)).build()?;
-    ///     assert!(matches!(pool.apply::<spin>(true), Err(mp::TaskError::TimedOut { .. })));
-    ///     pool.apply::<spin>(false)?;
+    ///     assert!(matches!(pool.apply::<spin>(()), Err(mp::TaskError::TimedOut { .. })));
     ///     Ok(())
     /// }
     /// ```
