@@ -1,4 +1,4 @@
-//! Gives each task two seconds. What is not done by then is killed; the other tasks do not notice.
+//! Gives each task five seconds. What is not done by then is killed; the other tasks do not notice.
 //!
 //! In Python, `pool.apply_async(…).get(timeout=2)` stops to wait, but the task runs on and keeps its worker. Here its
 //! process is killed, which ends code that never looks at a clock, and a new worker takes the place.

@@ -198,8 +198,8 @@ fn deadlines() {
     let output = run(&mut Command::new(env!("CARGO_BIN_EXE_deadlines"))).success();
     assert_eq!(
         output,
-        "91: 7\n170141183460469231731687303715884105727: not within 2s\n7919: 7919\n\
-         162259276829213363391578010288127: not within 2s\n1000001: 101\n"
+        "91: 7\n170141183460469231731687303715884105727: not within 5s\n7919: 7919\n\
+         162259276829213363391578010288127: not within 5s\n1000001: 101\n"
     );
 }
 
