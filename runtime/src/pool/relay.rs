@@ -178,9 +178,16 @@ impl Source {
     fn last_lines(&self) -> String {
         let tail: Vec<u8> = lock(&self.heard).tail.iter().copied().collect();
         let begin = match tail.iter().position(|byte| *byte == b'\n') {
-            Some(end) if tail.len() == KEPT => end + 1,
+            // Unless all of it is the end of one long line.
+            Some(end) if tail.len() == KEPT && end + 1 < KEPT => end + 1,
             _ => 0,
         };
-        String::from_utf8_lossy(&tail[begin..]).into_owned()
+        let text = String::from_utf8_lossy(&tail[begin..]);
+        // What is no text has become longer.
+        let mut cut = text.len().saturating_sub(KEPT);
+        while !text.is_char_boundary(cut) {
+            cut += 1;
+        }
+        text[cut..].to_owned()
     }
 }
