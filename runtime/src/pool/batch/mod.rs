@@ -158,14 +158,13 @@ impl View {
         let mut tx = arena.begin();
         let place = tx.allocate(bytes)?;
         let header = header(arena, place);
-        tx.set(&header.filled, 0);
-        tx.set(&header.parcels, 0);
-        tx.set(&header.capacity, capacity);
-        tx.link(list, place);
-        tx.commit();
+        // All that says where things lie, since who frees the batch reads it, also if this process dies now.
         for (word, value) in [
             (&header.next, 0),
+            (&header.filled, 0),
+            (&header.parcels, 0),
             (&header.failed, 0),
+            (&header.capacity, capacity),
             (&header.room, room),
             (&header.area, shape.area.into()),
             (&header.timeout, terms.timeout),
@@ -173,8 +172,10 @@ impl View {
             (&header.first, first),
             (&header.function, shape.function),
         ] {
-            word.store(value, Ordering::Relaxed);
+            tx.set(word, value);
         }
+        tx.link(list, place);
+        tx.commit();
         header.cursor.set(0);
         let view = Self::at(arena, place);
         view.items.iter().for_each(Item::clear);
