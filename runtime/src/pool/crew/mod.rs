@@ -241,9 +241,10 @@ impl Crew {
     /// Ends all workers.
     pub(super) fn terminate(&self, pool: &Shared, fate: &TaskError) {
         let mut state = self.state();
+        // First, so that nobody takes those for dead who are killed here.
+        pool.give_up(fate);
         self.end_all(pool, &mut state);
         drop(state);
-        pool.give_up(fate);
         self.bell.ring();
     }
 
