@@ -11,7 +11,7 @@
 //!
 //! | word | meaning | changed by | who dies here |
 //! |---|---|---|---|
-//! | `head` | the batch that workers claim items of | whoever finds it sealed, to its `next` | the next one does it |
+//! | `head` | the batch that workers claim items of, a [`link`](words::link) | whoever finds it sealed, to its `next` | the next one does it |
 //! | `retiring`, a seat's `visiting` | see [`words`] | | |
 //! | `closing` | whether workers leave when there is nothing to do ([`CLOSED`]), or at once ([`TERMINATED`]) | the owner, upwards | – |
 //! | a seat's `claim` | the items that its worker has claimed: those that others may find left; 0: it is idle | the worker | as above |
@@ -181,12 +181,12 @@ impl PoolBody {
         self.line.closing.load(Ordering::Acquire) == TERMINATED
     }
 
-    /// Moves the head on from the batch at `from`, which is sealed.
-    pub(super) fn pass(&self, from: Offset, next: u64) {
+    /// Moves the head on from a batch that is sealed.
+    pub(super) fn pass(&self, from: u64, next: u64) {
         let _ = self
             .line
             .head
-            .compare_exchange(from.0, next, Ordering::AcqRel, Ordering::Relaxed);
+            .compare_exchange(from, next, Ordering::AcqRel, Ordering::Relaxed);
     }
 }
 

@@ -191,7 +191,7 @@ impl Calls for Chunk<'_, '_> {
             self.items.start += 1;
             let item = self.batch.item(index);
             if self.timed {
-                // In this order: whoever reads the item first and the time then reads no time of an earlier item.
+                // Before it begins: whoever sees it run and reads the time then reads no time of an earlier item.
                 self.worker.seat.began.store(sys::now(), Ordering::Release);
                 self.worker
                     .seat

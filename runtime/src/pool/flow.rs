@@ -194,12 +194,8 @@ impl<F, I: Iterator> Flow<F, I> {
 
     /// For flows that fail fast: an item that has failed.
     fn find_failed(&self) -> Option<(usize, u32)> {
-        let failed = |(_, flight): &(usize, &Flight)| flight.batch.failed() > 0;
-        let (number, flight) = self.flying.iter().enumerate().find(failed)?;
-        let mut items = 0..flight.batch.view.filled();
-        items
-            .find(|index| flight.batch.state(*index).has_failed())
-            .map(|index| (number, index))
+        let mut flying = self.flying.iter().enumerate();
+        flying.find_map(|(number, flight)| Some((number, flight.batch.find_failed()?)))
     }
 
     /// Waits until there may be something to give.
@@ -461,10 +457,7 @@ impl Flight {
     }
 
     fn watch_last(&self) {
-        match self.batch.unsettled().last() {
-            Some(index) => self.batch.view.item(index).watch(),
-            None => self.watch_next(),
-        }
+        self.batch.watch_last();
     }
 }
 

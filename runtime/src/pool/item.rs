@@ -104,6 +104,12 @@ impl State {
 }
 
 impl Item {
+    #[cfg(test)]
+    #[allow(dead_code, reason = "the models make it outside of an arena")]
+    pub(super) fn new() -> Self {
+        Self(AtomicU32::new(Phase::Empty as u32))
+    }
+
     #[inline]
     pub(super) fn state(&self) -> State {
         State(self.0.load(Ordering::Acquire))
@@ -153,11 +159,12 @@ impl Item {
         self.change(|state| (!state.is_final()).then(|| state.in_phase(Phase::Over)))
     }
 
-    /// The owner lets others begin the task again, whose worker has died.
+    /// The owner lets others begin the task again, whose worker has died, unless somebody has given up on it.
     pub(super) fn retry(&self, worker: u16) -> bool {
         let again = |state: State| {
             let ready = state.in_phase(Phase::Ready);
-            state.is_run_by(worker).then_some(State(ready.0 + ATTEMPT))
+            let is_wanted = state.is_run_by(worker) && !state.is_cancelled();
+            is_wanted.then_some(State(ready.0 + ATTEMPT))
         };
         self.change(again).is_some()
     }
@@ -178,11 +185,13 @@ impl Item {
         state.0
     }
 
-    /// Somebody wants to be told when this task or another one is done.
-    pub(super) fn watch(&self) {
-        if !self.state().is_watched() {
-            self.0.fetch_or(WATCHED, Ordering::AcqRel);
+    /// Somebody wants to be told when this task or another one is done. `false` if it is done: nobody will tell then.
+    pub(super) fn watch(&self) -> bool {
+        let mut state = self.state();
+        if !state.is_watched() {
+            state = State(self.0.fetch_or(WATCHED, Ordering::AcqRel));
         }
+        !state.is_final()
     }
 
     /// The word, for those who wake its sleepers.

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::batch::{Shape, Terms, View};
 use super::body::PoolBody;
-use super::item::Phase;
+use super::item::{Item, Phase, State};
 use super::shared::Shared;
 use super::words;
-use crate::arena::{Draft, Offset, Outgoing};
+use crate::arena::{Draft, Outgoing};
 use crate::error::{Error, Result, TaskError};
 use crate::wire::Small;
 
@@ -48,8 +48,8 @@ struct Grave {
 #[derive(Default)]
 pub(super) struct Line {
     tail: Option<View>,
-    /// Batches that the head may not have passed yet, by their places in line.
-    waiting: VecDeque<(u64, Offset)>,
+    /// The links of batches that the head may not have passed yet, by their places in line.
+    waiting: VecDeque<(u64, u64)>,
     last_place: u64,
     /// The batch at the tail, if tasks that are submitted one by one may still be added to it.
     open: Option<(Arc<Batch>, Wishes)>,
@@ -157,10 +157,18 @@ impl Batch {
     }
 
     /// The items that are not done.
-    pub(super) fn unsettled(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(super) fn unsettled(&self) -> impl DoubleEndedIterator<Item = u32> + '_ {
         self.is_settled();
         (self.settled.load(Ordering::Relaxed)..self.view.filled())
             .filter(|index| !self.view.item(*index).state().is_final())
+    }
+
+    /// Asks to be told when the last item that is not done will be: that is likely to be the last of all. `false` if there
+    /// is none.
+    pub(super) fn watch_last(&self) -> bool {
+        // One that is done while it is asked would tell nobody.
+        let mut unsettled = self.unsettled().rev();
+        unsettled.any(|index| self.view.item(index).watch())
     }
 
     /// Decides what becomes of an item, if `conclude` still may; wakes those who wait for it.
@@ -168,7 +176,7 @@ impl Batch {
         &self,
         index: u32,
         fate: TaskError,
-        conclude: impl FnOnce(&super::item::Item) -> Option<super::item::State>,
+        conclude: impl FnOnce(&Item) -> Option<State>,
     ) -> bool {
         let mut fates = lock(&self.fates);
         let item = self.view.item(index);
@@ -197,9 +205,18 @@ impl Batch {
         fate.map_or(TaskError::Cancelled, |(_, fate)| fate.clone())
     }
 
-    /// How many items have failed.
-    pub(super) fn failed(&self) -> u64 {
-        self.view.header().failed.load(Ordering::Acquire)
+    /// An item that has failed.
+    pub(super) fn find_failed(&self) -> Option<u32> {
+        // Who is about to fail is counted, and may die before that.
+        if self.view.header().failed.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        (0..self.view.filled()).find(|index| self.view.item(*index).state().has_failed())
+    }
+
+    /// Whether an item has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.find_failed().is_some()
     }
 
     /// Nobody wants what is not done yet: what has not begun never will, and what runs is told.
@@ -208,9 +225,20 @@ impl Batch {
             return;
         }
         for index in self.unsettled() {
-            let item = self.view.item(index);
-            if !self.decide(index, TaskError::Cancelled, |item| item.conclude_ready()) {
-                item.request_cancel();
+            self.give_up_on(index);
+        }
+    }
+
+    /// Gives up on an item: if it has not begun, it never will, and else it is told. Returns what it was when it was told.
+    pub(super) fn give_up_on(&self, index: u32) -> Option<State> {
+        loop {
+            if self.decide(index, TaskError::Cancelled, |item| item.conclude_ready()) {
+                return None;
+            }
+            let before = self.view.item(index).request_cancel();
+            // If its worker has died just now, it was to be attempted again.
+            if before.phase() != Phase::Ready {
+                return Some(before);
             }
         }
     }
@@ -274,11 +302,11 @@ impl Line {
         let handle = &pool.handle;
         let (arena, body) = (handle.arena(), handle.body());
         let view = View::make(arena, &body.batches, shape, Terms::default(), 0)?;
-        body.line.head.store(view.place.0, Ordering::Release);
+        body.line.head.store(view.link(), Ordering::Release);
         self.tail = Some(view);
         // The head is always among those that it may not have passed.
         self.last_place = 1;
-        self.waiting.push_back((self.last_place, view.place));
+        self.waiting.push_back((self.last_place, view.link()));
         Ok(())
     }
 
@@ -300,12 +328,11 @@ impl Line {
         batch
             .place_in_line
             .store(self.last_place, Ordering::Relaxed);
-        self.waiting.push_back((self.last_place, batch.view.place));
+        let link = batch.view.link();
+        self.waiting.push_back((self.last_place, link));
         let tail = self.tail.replace(batch.view);
         let tail = tail.expect("a line has a batch from its beginning");
-        tail.header()
-            .next
-            .store(batch.view.place.0, Ordering::Release);
+        tail.header().next.store(link, Ordering::Release);
     }
 
     /// [`submit`](Self::submit), for small arguments; `None` if there is no batch with room.
@@ -418,8 +445,8 @@ impl Line {
             return;
         }
         // The line has gone on behind it, or is about to: whoever sealed it may have died before that.
-        let place = batch.view.place;
-        pool.pass(place, batch.view.header().next.load(Ordering::Acquire));
+        let next = batch.view.header().next.load(Ordering::Acquire);
+        pool.pass(batch.view.link(), next);
         self.open = None;
         batch.view.renew(first);
         self.link(pool, batch);
@@ -437,11 +464,7 @@ impl Line {
 
     fn forget_passed(&mut self, pool: &PoolBody) {
         let head = pool.line.head.load(Ordering::Acquire);
-        while self
-            .waiting
-            .front()
-            .is_some_and(|(_, place)| place.0 != head)
-        {
+        while self.waiting.front().is_some_and(|(_, link)| *link != head) {
             self.waiting.pop_front();
         }
     }
@@ -471,7 +494,7 @@ impl Line {
         if !self.has_passed(*place_in_line) {
             return false;
         }
-        let visiting = pool.seats().iter().map(|seat| &seat.visiting);
+        let visiting = || pool.seats().iter().map(|seat| &seat.visiting);
         words::retire(visiting, &pool.line.retiring, view.place.0, || {
             // SAFETY: the head has passed it, and nobody visits it, or will; its items are done, or were never in the line,
             // since batches with others are alive, and are not in the graveyard (P3).

@@ -26,25 +26,21 @@ impl Many {
 
     fn has_failed(&self) -> bool {
         self.fails_fast
-            && (self.error.is_some() || self.batches.iter().any(|batch| batch.failed() > 0))
+            && (self.error.is_some() || self.batches.iter().any(|batch| batch.has_failed()))
     }
 
     /// Watches the item that is likely to be done last.
     pub(super) fn watch(&self) {
-        let mut unsettled = self.batches.iter().rev().filter_map(|batch| {
-            let last = batch.unsettled().last();
-            last.map(|index| (batch, index))
-        });
-        if let Some((batch, index)) = unsettled.next() {
-            batch.view.item(index).watch();
-        }
+        self.batches.iter().rev().any(|batch| batch.watch_last());
     }
 
-    /// Nobody wants what is not done yet. Tells whether there was anything.
+    /// Gives up on what is not done yet. Tells whether there was anything.
     pub(super) fn cancel(&self) -> bool {
         let is_ready = self.is_ready();
         for batch in &self.batches {
-            batch.abandon();
+            for index in batch.unsettled() {
+                batch.cancel(index);
+            }
         }
         !is_ready
     }
@@ -52,7 +48,7 @@ impl Many {
     /// What comes after the items: an error that a failed item makes superfluous is not waited for.
     pub(super) fn conclude(&self) {
         if self.has_failed() {
-            self.cancel();
+            self.batches.iter().for_each(|batch| batch.abandon());
         }
     }
 
@@ -63,7 +59,7 @@ impl Many {
             let batches = self.batches.iter();
             batches.flat_map(|batch| (0..batch.view.filled()).map(move |index| (batch, index)))
         };
-        if self.error.is_some() || self.batches.iter().any(|batch| batch.failed() > 0) {
+        if self.error.is_some() || self.batches.iter().any(|batch| batch.has_failed()) {
             let mut error = None;
             for (batch, index) in items().filter(|(batch, index)| batch.state(*index).is_final()) {
                 match batch.outcome::<R>(index, self.function) {

@@ -75,7 +75,9 @@ impl Work {
     /// Asks for a notification when it may have become ready. What was done before must be looked for after this call.
     pub(super) fn watch(&self) {
         match self {
-            Work::One { batch, index, .. } => batch.view.item(*index).watch(),
+            Work::One { batch, index, .. } => {
+                batch.view.item(*index).watch();
+            }
             Work::Many(many) => many.watch(),
         }
     }
@@ -303,12 +305,11 @@ impl<R> Task<R> {
 }
 
 impl Batch {
-    fn cancel(&self, index: u32) -> bool {
-        let item = self.view.item(index);
-        if self.decide(index, TaskError::Cancelled, |item| item.conclude_ready()) {
+    /// Gives up on an item, whose worker is to be killed if it goes on nevertheless. `false` if it was done.
+    pub(super) fn cancel(&self, index: u32) -> bool {
+        let Some(before) = self.give_up_on(index) else {
             return true;
-        }
-        let before = item.request_cancel();
+        };
         if before.phase() == Phase::Running && !before.is_cancelled() {
             self.pool.crew.doom(self.view.place, index);
         }

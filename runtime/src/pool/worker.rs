@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::batch::View;
 use super::body::{CLOSED, PoolBody, PoolHandle, Seat, Stage};
 use super::item::Phase;
-use super::words::Claim;
+use super::words::{self, Claim};
 use crate::arena::{Arena, Offset};
 use crate::registry::Function;
 use crate::sync::Patience;
@@ -61,7 +61,7 @@ impl<'a> Worker<'a> {
                 return Leave::Done;
             }
             let found = match self.visit_head() {
-                Some(batch) => self.take_from(&batch),
+                Some((link, batch)) => self.take_from(link, &batch),
                 None => Ok(true),
             };
             let outcome = match found {
@@ -82,17 +82,20 @@ impl<'a> Worker<'a> {
         self.tasks_left == 0 || self.seat.stage() >= Stage::Leaving || self.pool.is_terminated()
     }
 
-    fn visit_head(&self) -> Option<View> {
+    /// The batch at the head, and what the head is.
+    #[inline]
+    fn visit_head(&self) -> Option<(u64, View)> {
         let head = &self.pool.line.head;
-        let place = Offset(head.load(Ordering::Acquire));
-        let still_there = || head.load(Ordering::SeqCst) == place.0;
+        let link = head.load(Ordering::Acquire);
+        let place = Offset(words::place_of(link));
+        let still_there = || head.load(Ordering::SeqCst) == link;
         self.seat
             .visit(self.pool, place, still_there)
-            .then(|| View::at(self.arena, place))
+            .then(|| (link, View::at(self.arena, place)))
     }
 
-    /// Claims items of the batch at the head, and runs them. `false` when there is nothing to claim.
-    fn take_from(&mut self, batch: &View) -> Result<bool, Leave> {
+    /// Claims items of the batch at the head, which was `link`, and runs them. `false` when there is nothing to claim.
+    fn take_from(&mut self, link: u64, batch: &View) -> Result<bool, Leave> {
         let (workers, chunk) = (self.pool.seat_count() as u64, batch.chunk());
         let most = self.tasks_left;
         let share = |available: u64| {
@@ -108,8 +111,9 @@ impl<'a> Worker<'a> {
                 Ok(true)
             }
             Claim::Sealed => {
+                // If the batch has begun another life, the head is not what it was.
                 let next = batch.header().next.load(Ordering::Acquire);
-                self.pool.pass(batch.place, next);
+                self.pool.pass(link, next);
                 Ok(true)
             }
             Claim::Nothing => Ok(false),
@@ -122,11 +126,14 @@ impl<'a> Worker<'a> {
         for number in 0..self.pool.seat_count() as u16 {
             let other = self.pool.seat(number);
             let claimed = other.claimed();
-            let place = Offset(other.visiting.load(Ordering::Acquire));
-            if number == self.number || claimed.is_empty() || place.is_none() {
+            let Some(place) = words::visited(other.visiting.load(Ordering::Acquire)) else {
+                continue;
+            };
+            if number == self.number || claimed.is_empty() {
                 continue;
             }
-            let still_there = || other.visiting.load(Ordering::SeqCst) == place.0;
+            let still_there = || other.visiting.load(Ordering::SeqCst) == place;
+            let place = Offset(place);
             if !self.seat.visit(self.pool, place, still_there) {
                 continue;
             }
@@ -166,10 +173,12 @@ impl<'a> Worker<'a> {
             nanos => Instant::now().checked_add(Duration::from_nanos(nanos)),
         };
         loop {
+            // In this order: what was there before the pool was closed is done.
+            let is_closed = self.pool.line.closing.load(Ordering::Acquire) >= CLOSED;
             if self.may_have_work() {
                 return true;
             }
-            if self.pool.line.closing.load(Ordering::Acquire) >= CLOSED {
+            if is_closed {
                 return false;
             }
             if patience.wait() {
@@ -190,8 +199,7 @@ impl<'a> Worker<'a> {
         if self.seat.stage() >= Stage::Leaving {
             return true;
         }
-        let visiting = self.seat.visiting.load(Ordering::Relaxed);
-        let head = self.pool.line.head.load(Ordering::Acquire);
-        visiting != head || View::at(self.arena, Offset(visiting)).has_more()
+        // It may have visited another one last, whose worker is still busy there.
+        self.visit_head().is_none_or(|(_, batch)| batch.has_more())
     }
 }

@@ -19,9 +19,9 @@
 //! |---|---|---|---|
 //! | `filled` | how many items there are; those below it are whole | the pool's owner | the owner: the item is not there |
 //! | `cursor` | see [`Cursor`] | | |
-//! | `next` | the batch behind this one in the line; with it, the batch is full | the owner | – |
+//! | `next` | the batch behind this one in the line, a [`link`](super::words::link); with it, the batch is full | the owner | – |
 //! | `parcels` | how many parcels the batch owns | transactions | undone with the transaction |
-//! | `failed` | how many items have failed | whoever fails one, before it tells | one too few: who waits looks at the items, too |
+//! | `failed` | how many items have failed, or are about to | whoever fails one, before it tells | one too many: who waits looks at the items, too |
 //!
 //! A claim is a hint: it keeps workers out of each other's way. Who runs an item is decided by the item.
 
@@ -176,7 +176,7 @@ impl View {
         }
         tx.link(list, place);
         tx.commit();
-        header.cursor.set(0);
+        header.cursor.begin();
         let view = Self::at(arena, place);
         view.items.iter().for_each(Item::clear);
         Ok(view)

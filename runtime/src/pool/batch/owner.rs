@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::super::words;
 use super::{Content, LARGE, NEAR, PARCEL, TINY, View, tiny};
 use crate::arena::{Draft, Offset, Outgoing, Tx};
 use crate::error::Result;
@@ -138,7 +139,12 @@ impl View {
     pub(in crate::pool) fn renew(&self, first: u32) {
         let header = self.header();
         header.next.store(0, Ordering::Relaxed);
-        header.cursor.set(first);
+        header.cursor.renew(first);
+    }
+
+    /// What names the batch in the line.
+    pub(in crate::pool) fn link(&self) -> u64 {
+        words::link(self.place.0, self.header().cursor.life())
     }
 
     /// Gives back what a task that is done has besides its place in the batch.
@@ -149,9 +155,11 @@ impl View {
         }
     }
 
-    /// Gives back what a worker that died had left as the result of an item.
+    /// Takes away what was left as the result of an item that is not done.
     pub(in crate::pool) fn clean_result(&self, index: u32) {
-        self.free_parcel(&self.results[index as usize]);
+        let result = &self.results[index as usize];
+        self.free_parcel(result);
+        result.store(0, Ordering::Relaxed);
     }
 
     /// Whether the item's arguments have gone with the first attempt: descriptors are taken once.

@@ -8,10 +8,10 @@ use super::super::body::{Seat, Stage};
 use super::super::engine::End;
 use super::super::line::lock;
 use super::super::shared::Shared;
+use super::super::words;
 use super::late::function_of;
 use super::staff::{MOST_FRUITLESS, initializer_of};
 use super::{Crew, Enrolled, State};
-use crate::arena::Offset;
 use crate::error::TaskError;
 use crate::process;
 
@@ -88,13 +88,13 @@ impl Crew {
         end: &End,
     ) -> bool {
         let mut had_task = false;
-        let place = Offset(seat.visiting.swap(0, Ordering::SeqCst));
+        let place = words::visited(seat.visiting.swap(0, Ordering::SeqCst));
         seat.idle();
         // SAFETY: the pool owns the parcel by the word, and the worker is gone.
         unsafe { pool.handle.arena().free_parcel_in(&seat.initialized) };
-        if !place.is_none() {
+        if let Some(place) = place {
             let mut line = lock(&pool.line);
-            let batch = line.alive().find(|batch| batch.view.place == place);
+            let batch = line.alive().find(|batch| batch.view.place.0 == place);
             if let Some(batch) = batch.map(Arc::clone) {
                 for index in batch.unsettled() {
                     had_task |= batch.state(index).is_run_by(number);

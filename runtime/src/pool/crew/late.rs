@@ -59,19 +59,16 @@ impl Crew {
         for number in numbers {
             let seat = pool.handle.body().seat(number);
             let item = seat.item.load(Ordering::Acquire);
-            let began = seat.began.load(Ordering::Acquire);
             let place = seat.visiting.load(Ordering::Acquire);
             let Some(batch) = timed.iter().find(|batch| batch.view.place.0 == place) else {
                 continue;
             };
             let index = (item as u32).wrapping_sub(1);
-            if item == 0
-                || index >= batch.view.filled()
-                || !batch.state(index).is_run_by(number)
-                || seat.item.load(Ordering::Acquire) != item
-            {
+            if item == 0 || index >= batch.view.filled() || !batch.state(index).is_run_by(number) {
                 continue;
             }
+            // Read last: the moment when this task began, or a later one, but never that of an earlier task.
+            let began = seat.began.load(Ordering::Acquire);
             let limit = batch.view.timeout();
             if now < began.saturating_add(limit) {
                 next = next.min(began.saturating_add(limit));
