@@ -7,7 +7,7 @@ set -eu
 cd "$(dirname "$0")/.."
 kills=${1:-200}
 rounds=${2:-3}
-suites='arena_kill channel_kill fd_kill queue_kill sync_kill wait_kill'
+suites='arena_kill channel_kill fd_kill pool_kill pool_kill_changes queue_kill sync_kill wait_kill'
 arguments=''
 for suite in $suites; do
     arguments="$arguments --test $suite"
@@ -24,3 +24,4 @@ for round in $(seq "$rounds"); do
     echo "round $round: $tests tests with $kills kills each, $total in all"
 done
 MP_KILLS=10000 cargo test --release -p multiproc-tests --test arena_many_deaths -- --nocapture
+cargo test --release -p multiproc-tests --test pool_kill ten_thousand -- --ignored --nocapture

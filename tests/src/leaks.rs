@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
+use futures::executor::block_on;
+
 use crate::processes::{Entry, children, descriptors, eventually};
 use crate::program;
 use crate::watchdog::Watchdog;
@@ -44,6 +46,10 @@ pub fn check(experiment: impl FnOnce()) {
         .expect("spawning")
         .join()
         .expect("doing nothing");
+    let awaited = mp::spawn!(nothing).expect("spawning").into_future();
+    block_on(awaited).expect("doing nothing");
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    drop(runtime.enable_all().build().expect("making a runtime"));
     let (files, before) = (files(), Census::take());
     experiment();
     assert_eq!(
@@ -80,6 +86,20 @@ fn files() -> BTreeSet<String> {
 #[track_caller]
 pub fn alone<F: FnOnce()>(experiment: F) {
     in_own_process(|| check(experiment), type_name::<F>());
+}
+
+/// Does what [`alone`] does; but what other threads have in hand still may be left for a moment, as what a callback has that a
+/// pool calls while it ends.
+#[track_caller]
+pub fn alone_in_the_end<F: FnOnce()>(experiment: F) {
+    let check = || {
+        check(|| {
+            let before = Census::take();
+            experiment();
+            let _ = eventually(|| (Census::take() == before).then_some(()));
+        });
+    };
+    in_own_process(check, type_name::<F>());
 }
 
 /// Runs the rest of a test in a process of its own, without the check for leaks inside of it.

@@ -4,6 +4,7 @@
 
 pub mod leaks;
 pub mod messages;
+pub mod pools;
 pub mod processes;
 pub mod program;
 pub mod watchdog;

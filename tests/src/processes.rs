@@ -47,15 +47,38 @@ fn all() -> impl Iterator<Item = Entry> {
 ///
 /// Not every kernel has `/proc/self/task/*/children`.
 pub fn children() -> Vec<Entry> {
-    all()
-        .filter(|entry| entry.parent == process::id())
-        .collect()
+    children_of(process::id())
+}
+
+/// The children of a process, zombies included.
+pub fn children_of(parent: u32) -> Vec<Entry> {
+    all().filter(|entry| entry.parent == parent).collect()
 }
 
 /// The processes of a group that have not ended yet.
 pub fn group(group: u32) -> Vec<Entry> {
     all()
         .filter(|entry| entry.group == group && !entry.zombie)
+        .collect()
+}
+
+/// What `/proc` tells of a process, if it is there.
+pub fn entry(pid: u32) -> Option<Entry> {
+    Entry::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The processes that have not ended yet, and were started with this in their environment: what a program starts has it, too,
+/// in whatever group it is.
+pub fn marked(variable: &str, value: &str) -> Vec<Entry> {
+    let mark = format!("{variable}={value}");
+    let has_it = |entry: &Entry| {
+        fs::read(format!("/proc/{}/environ", entry.pid)).is_ok_and(|all| {
+            all.split(|byte| *byte == 0)
+                .any(|one| one == mark.as_bytes())
+        })
+    };
+    all()
+        .filter(|entry| !entry.zombie && has_it(entry))
         .collect()
 }
 
@@ -134,7 +157,12 @@ pub fn is_readable(fd: impl AsFd, timeout: Duration) -> bool {
 ///
 /// For what nobody tells of: a process that is no child is gone, somebody else's file is removed.
 pub fn eventually<T>(look: impl Fn() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + LIMIT;
+    within(LIMIT, look)
+}
+
+/// Does the same for another time: where what was seen last is to be told before the test is ended as one that hangs.
+pub fn within<T>(limit: Duration, look: impl Fn() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + limit;
     loop {
         let found = look();
         if found.is_some() || Instant::now() > deadline {

@@ -5,12 +5,16 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::{env, fs, process};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::processes::{Watched, eventually, group};
+use crate::processes::{Entry, Watched, eventually, group, marked};
+
+/// In the environment of a program, and so of all that it starts: the workers of pools are in groups of their own.
+const MARK: &str = "MULTIPROC_TESTS_PROGRAM";
 
 /// What a program has left behind.
 #[derive(Debug)]
@@ -79,29 +83,63 @@ pub fn run(command: &mut Command) -> Ended {
 /// A program that runs, in a process group of its own.
 pub struct Running {
     pub child: Child,
-    stdout: JoinHandle<String>,
-    stderr: JoinHandle<String>,
+    mark: String,
+    stdout: Reader,
+    stderr: Reader,
 }
 
 impl Running {
     /// Starts a program, with nothing to read.
     #[track_caller]
     pub fn start(command: &mut Command) -> Self {
+        Self::start_reading(command.process_group(0), Stdio::null())
+    }
+
+    /// Starts a program in this process's group.
+    #[track_caller]
+    pub fn start_reading(command: &mut Command, stdin: impl Into<Stdio>) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mark = format!("{}-{number}", process::id());
         command
-            .process_group(0)
-            .stdin(Stdio::null())
+            .env(MARK, &mark)
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let stdout = read(child.stdout.take().expect("it is piped"));
-        let stderr = read(child.stderr.take().expect("it is piped"));
+        let stdout = Reader::new(child.stdout.take().expect("it is piped"));
+        let stderr = Reader::new(child.stderr.take().expect("it is piped"));
         Self {
             child,
+            mark,
             stdout,
             stderr,
         }
+    }
+
+    /// Waits until the program has printed this to its standard output.
+    #[track_caller]
+    pub fn said(&self, text: &str) {
+        let found = eventually(|| self.stdout.text().contains(text).then_some(()));
+        let (stdout, stderr) = (self.stdout.text(), self.stderr.text());
+        assert!(
+            found.is_some(),
+            "no `{text}`\n--- stdout\n{stdout}\n--- stderr\n{stderr}"
+        );
+    }
+
+    /// The processes of the program and of what it has started.
+    pub fn processes(&self) -> Vec<Entry> {
+        let mut all = marked(MARK, &self.mark);
+        let others = group(self.child.id()).into_iter();
+        all.extend(
+            others
+                .filter(|entry| all.iter().all(|known| known.pid != entry.pid))
+                .collect::<Vec<_>>(),
+        );
+        all
     }
 
     /// Waits until the program and all that it has started have ended; kills what does not.
@@ -110,21 +148,26 @@ impl Running {
         let id = self.child.id();
         let watched = Watched::new(id);
         let hangs = eventually(|| watched.has_ended().then_some(())).is_none();
-        let names = || {
-            group(id)
-                .into_iter()
-                .map(|entry| format!("{} ({})", entry.name, entry.pid))
-                .collect()
+        let names = |entries: Vec<Entry>| -> Vec<String> {
+            let name = |entry: Entry| format!("{} ({})", entry.name, entry.pid);
+            entries.into_iter().map(name).collect()
         };
-        let outlived_by: Vec<_> = if hangs { Vec::new() } else { names() };
+        let outlived_by = if hangs {
+            Vec::new()
+        } else {
+            names(self.processes())
+        };
         if !hangs && !outlived_by.is_empty() {
-            let _ = eventually(|| group(id).is_empty().then_some(()));
+            let _ = eventually(|| self.processes().is_empty().then_some(()));
         }
-        let left: Vec<_> = names();
+        let left = self.processes();
+        for entry in &left {
+            let _ = Pid::from_raw(entry.pid.cast_signed()).map(|id| kill_process(id, Signal::KILL));
+        }
+        let left = names(left);
         let killed = Pid::from_raw(id.cast_signed()).map(|id| kill_process_group(id, Signal::KILL));
         let status = self.child.wait().expect("waiting for a child");
-        let (stdout, stderr) = (self.stdout.join(), self.stderr.join());
-        let (stdout, stderr) = (stdout.expect("reading"), stderr.expect("reading"));
+        let (stdout, stderr) = (self.stdout.end(), self.stderr.end());
         assert!(
             !hangs,
             "the program hangs ({killed:?}): {left:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}"
@@ -139,13 +182,45 @@ impl Running {
     }
 }
 
-fn read(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        pipe.read_to_end(&mut bytes)
-            .expect("reading what a program prints");
+/// What a program prints, as it comes.
+struct Reader {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    thread: JoinHandle<()>,
+}
+
+impl Reader {
+    fn new(mut pipe: impl Read + Send + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let read = Arc::clone(&bytes);
+        let thread = thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            loop {
+                match pipe
+                    .read(&mut buffer)
+                    .expect("reading what a program prints")
+                {
+                    0 => return,
+                    length => read
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .extend(&buffer[..length]),
+                }
+            }
+        });
+        Self { bytes, thread }
+    }
+
+    fn text(&self) -> String {
+        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&bytes).into_owned()
-    })
+    }
+
+    fn end(self) -> String {
+        let Self { bytes, thread } = self;
+        thread.join().expect("reading");
+        let bytes = bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
 }
 
 /// A folder of its own, which is removed in the end.
