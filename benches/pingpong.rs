@@ -2,11 +2,11 @@
 //!
 //! `cargo run --release -p multiproc-benches --bin pingpong [FILTER …]`
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use benches::machine::{Area, Waiting, Word};
+use benches::machine::{Waiting, word};
 use benches::rivals::{iceoryx, ipc, python};
-use benches::{Bench, Cores, Result, child, expect, repeat, time};
+use benches::{Bench, Cores, Result, child, expect, repeat, round_trips};
 
 /// So long nothing comes before a message to a sleeper: whoever polls for less is asleep then.
 const ASLEEP: Duration = Duration::from_micros(500);
@@ -96,25 +96,6 @@ fn barriers(bench: &Bench) -> Result {
     Ok(())
 }
 
-/// Adds up `count` round trips, each after a pause that does not count.
-fn round_trips(
-    count: u64,
-    pause: Duration,
-    mut once: impl FnMut(u64) -> Result,
-) -> Result<Duration> {
-    if pause.is_zero() {
-        return time(|| (0..count).try_for_each(once));
-    }
-    let mut elapsed = Duration::ZERO;
-    for n in 0..count {
-        std::thread::sleep(pause);
-        let begin = Instant::now();
-        once(n)?;
-        elapsed += begin.elapsed();
-    }
-    Ok(elapsed)
-}
-
 #[mp::process_fn]
 fn echo_queue(questions: mp::Queue<u64>, answers: mp::Queue<u64>) -> Result {
     for question in &questions {
@@ -202,33 +183,5 @@ fn barrier(count: u64) -> Result<Duration> {
     once()?;
     let elapsed = repeat(count, once)?;
     other.join()??;
-    Ok(elapsed)
-}
-
-/// The word is odd when the other process is to answer, and even when it has.
-#[mp::process_fn]
-fn echo_word(path: String, waiting: Waiting, count: u32) -> Result {
-    let area = Area::open(&path)?;
-    let word: &Word = area.first();
-    for n in 0..count {
-        word.wait_for(2 * n + 1, waiting);
-        word.set(2 * n + 2, waiting);
-    }
-    Ok(())
-}
-
-fn word(count: u64, waiting: Waiting, pause: Duration) -> Result<Duration> {
-    let area = Area::new(size_of::<Word>())?;
-    let path = area.path().to_owned();
-    let echo = child::<echo_word>((path, waiting, count as u32 + 1))?;
-    let word: &Word = area.first();
-    let once = |n: u64| {
-        word.set(2 * n as u32 + 1, waiting);
-        word.wait_for(2 * n as u32 + 2, waiting);
-        Ok(())
-    };
-    once(0)?;
-    let elapsed = round_trips(count, pause, |n| once(n + 1))?;
-    echo.join()??;
     Ok(elapsed)
 }

@@ -1,4 +1,4 @@
-"""The rows of the benches in Python's multiprocessing.
+"""The rows of the benches in Python's multiprocessing, and in the pools that others made for Python.
 
 `python3 rivals.py FUNCTION` reads numbers from its input, does so many operations for each, and answers with the seconds
 that they took. Processes are forked: how they were started does not matter once they run.
@@ -7,8 +7,10 @@ that they took. Processes are forked: how they were started does not matter once
 import multiprocessing
 import sys
 from array import array
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from multiprocessing.shared_memory import SharedMemory
-from time import perf_counter
+from time import perf_counter, sleep
 
 try:
     import numpy
@@ -17,6 +19,8 @@ except ImportError:
 
 mp = multiprocessing.get_context("fork")
 NUMBERS = 100_000_000 // 8
+WORKERS = 2
+MEGABYTE = 1 << 20
 
 
 def repeat(count, work):
@@ -242,6 +246,283 @@ def hand_over_by_name(count):
     finally:
         memory.close()
         memory.unlink()
+
+
+# Pools. They and what they need is made before the clock runs, and lives as long as the interpreter.
+
+
+def square(n):
+    return n * n
+
+
+@cache
+def pool():
+    return mp.Pool(WORKERS)
+
+
+@cache
+def executor():
+    return ProcessPoolExecutor(WORKERS, mp_context=mp)
+
+
+@cache
+def mpire():
+    import mpire
+
+    return mpire.WorkerPool(n_jobs=WORKERS, start_method="fork", keep_alive=True)
+
+
+@cache
+def pebble():
+    import pebble
+
+    return pebble.ProcessPool(max_workers=WORKERS, context=mp)
+
+
+@cache
+def loky():
+    import loky
+
+    return loky.ProcessPoolExecutor(WORKERS)
+
+
+def in_batches(count, size, work):
+    """The time for `count` tasks, of which whole batches are given to `work`, which returns what came back."""
+    work(1)
+    batches = -(-count // size)
+    elapsed = 0
+    for _ in range(batches):
+        begin = perf_counter()
+        results = work(size)
+        elapsed += perf_counter() - begin
+        assert sum(results) == sum(map(square, range(size)))
+    return elapsed * count / (batches * size)
+
+
+def map_pool(count):
+    return in_batches(count, 100_000, lambda some: pool().map(square, range(some)))
+
+
+def map_mpire(count):
+    return in_batches(count, 100_000, lambda some: mpire().map(square, range(some)))
+
+
+def imap_pool(count):
+    return in_batches(count, 1000, lambda some: list(pool().imap_unordered(square, range(some))))
+
+
+def imap_mpire(count):
+    return in_batches(count, 100_000, lambda some: list(mpire().imap_unordered(square, range(some))))
+
+
+def futures(count, submit, get):
+    def work(some):
+        tasks = [submit(n) for n in range(some)]
+        return [get(task) for task in tasks]
+
+    return in_batches(count, 1000, work)
+
+
+def submit_executor(count):
+    return futures(count, lambda n: executor().submit(square, n), lambda task: task.result())
+
+
+def submit_mpire(count):
+    return futures(count, lambda n: mpire().apply_async(square, (n,)), lambda task: task.get())
+
+
+def submit_pebble(count):
+    return futures(count, lambda n: pebble().schedule(square, (n,)), lambda task: task.result())
+
+
+def submit_loky(count):
+    return futures(count, lambda n: loky().submit(square, n), lambda task: task.result())
+
+
+def apply_pool(count):
+    pool().apply(square, (7,))
+    return repeat(count, lambda: pool().apply(square, (7,)))
+
+
+def apply_pool_asleep(count):
+    pool().apply(square, (7,))
+    elapsed = 0
+    for _ in range(count):
+        sleep(0.003)
+        elapsed += repeat(1, lambda: pool().apply(square, (7,)))
+    return elapsed
+
+
+def apply_pebble(count):
+    pebble().schedule(square, (7,)).result()
+    return repeat(count, lambda: pebble().schedule(square, (7,)).result())
+
+
+def apply_loky(count):
+    loky().submit(square, 7).result()
+    return repeat(count, lambda: loky().submit(square, 7).result())
+
+
+def give_back(message):
+    return message
+
+
+def make(_):
+    return bytes(MEGABYTE)
+
+
+def apply_bytes(count):
+    message = bytes(MEGABYTE)
+    pool().apply(give_back, (message,))
+    return repeat(count, lambda: pool().apply(give_back, (message,)))
+
+
+def drain(results, total):
+    """As they come, since all of them at once are more memory than there may be."""
+    begin = perf_counter()
+    for result in results:
+        total -= result if isinstance(result, int) else len(result)
+    elapsed = perf_counter() - begin
+    assert total == 0
+    return elapsed
+
+
+def imap_arguments(count):
+    message = bytes(MEGABYTE)
+    pool().map(len, [b""])
+    begin = perf_counter()
+    results = pool().imap_unordered(len, (message for _ in range(count)))
+    begun = perf_counter() - begin
+    return begun + drain(results, count * MEGABYTE)
+
+
+def imap_results(count):
+    pool().map(len, [b""])
+    return drain(pool().imap_unordered(make, range(count)), count * MEGABYTE)
+
+
+def first(count, make_pool, call, end):
+    """From no pool to its first result, without its end."""
+    elapsed = 0
+    for _ in range(count):
+        begin = perf_counter()
+        new = make_pool()
+        assert call(new) == 7
+        elapsed += perf_counter() - begin
+        end(new)
+    return elapsed
+
+
+def end_pool(pool):
+    pool.terminate()
+    pool.join()
+
+
+def start_pool(count):
+    return first(count, lambda: mp.Pool(WORKERS), lambda pool: pool.apply(abs, (-7,)), end_pool)
+
+
+def start_pool_spawn(count):
+    spawn = multiprocessing.get_context("spawn")
+    return first(count, lambda: spawn.Pool(WORKERS), lambda pool: pool.apply(abs, (-7,)), end_pool)
+
+
+def start_executor(count):
+    return first(
+        count,
+        lambda: ProcessPoolExecutor(WORKERS, mp_context=mp),
+        lambda pool: pool.submit(abs, -7).result(),
+        lambda pool: pool.shutdown(),
+    )
+
+
+def start_mpire(count):
+    from mpire import WorkerPool
+
+    return first(
+        count,
+        lambda: WorkerPool(n_jobs=WORKERS, start_method="fork"),
+        lambda pool: pool.apply(abs, (-7,)),
+        lambda pool: pool.terminate(),
+    )
+
+
+def start_pebble(count):
+    from pebble import ProcessPool
+
+    def end(pool):
+        pool.stop()
+        pool.join()
+
+    return first(
+        count,
+        lambda: ProcessPool(max_workers=WORKERS, context=mp),
+        lambda pool: pool.schedule(abs, (-7,)).result(),
+        end,
+    )
+
+
+def start_loky(count):
+    from loky import ProcessPoolExecutor as Loky
+
+    return first(
+        count,
+        lambda: Loky(WORKERS),
+        lambda pool: pool.submit(abs, -7).result(),
+        lambda pool: pool.shutdown(),
+    )
+
+
+def busy(micros):
+    end = perf_counter() + micros / 1e6
+    while perf_counter() < end:
+        pass
+
+
+LONG_FIRST = [100_000] + 1000 * [100]
+RAMP_UP = range(10, 2010, 10)
+
+
+def map_busy(count, tasks):
+    pool().map(busy, [0])
+    return repeat(count, lambda: pool().map(busy, tasks))
+
+
+def imap_busy(count, tasks):
+    pool().map(busy, [0])
+    return repeat(count, lambda: list(pool().imap_unordered(busy, tasks)))
+
+
+def map_long_first(count):
+    return map_busy(count, LONG_FIRST)
+
+
+def imap_long_first(count):
+    return imap_busy(count, LONG_FIRST)
+
+
+def map_long_last(count):
+    return map_busy(count, LONG_FIRST[::-1])
+
+
+def imap_long_last(count):
+    return imap_busy(count, LONG_FIRST[::-1])
+
+
+def map_ramp_down(count):
+    return map_busy(count, RAMP_UP[::-1])
+
+
+def imap_ramp_down(count):
+    return imap_busy(count, RAMP_UP[::-1])
+
+
+def map_ramp_up(count):
+    return map_busy(count, RAMP_UP)
+
+
+def imap_ramp_up(count):
+    return imap_busy(count, RAMP_UP)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::machine::{Area, Ends, Ring, RobustMutex, Waiting, Word};
-use crate::{Cores, Rival, expect, sum};
+use crate::{Cores, Rival, Schedule, expect, in_batches, keeping, round_trips, sampled, sum};
 
 #[test]
 fn sum_adds_also_what_does_not_fill_a_row() {
@@ -17,6 +17,80 @@ fn sum_adds_also_what_does_not_fill_a_row() {
 fn expect_fails_on_what_is_wrong() {
     assert!(expect(1, 1).is_ok());
     assert!(expect(1, 2).unwrap_err().to_string().contains('2'));
+}
+
+#[test]
+fn round_trips_do_not_count_their_pauses() {
+    let pause = Duration::from_millis(50);
+    let mut done = Vec::new();
+    let once = |n| {
+        done.push(n);
+        Ok(())
+    };
+    let begin = Instant::now();
+    let elapsed = round_trips(3, pause, once).unwrap();
+    let all = begin.elapsed();
+    assert_eq!(done, [0, 1, 2]);
+    assert!(all - elapsed >= 3 * pause, "{elapsed:?} of {all:?}");
+}
+
+#[test]
+fn batches_are_whole_and_their_time_is_that_of_the_operations_asked_for() {
+    let mut batches = 0;
+    let elapsed = in_batches(15, 10, || {
+        batches += 1;
+        thread::sleep(Duration::from_millis(20));
+        Ok(())
+    });
+    assert_eq!(batches, 2);
+    assert!(elapsed.unwrap() >= Duration::from_millis(30));
+}
+
+#[test]
+fn a_sample_stands_for_more() {
+    let mut work = sampled(10, |count| Ok(Duration::from_secs(count)));
+    assert_eq!(work(5).unwrap(), Duration::from_secs(5));
+    assert_eq!(work(1000).unwrap(), Duration::from_secs(1000));
+    let mut most = 0;
+    let mut work = sampled(10, |count| {
+        most = most.max(count);
+        Ok(Duration::ZERO)
+    });
+    work(1000).unwrap();
+    drop(work);
+    assert_eq!(most, 10);
+}
+
+#[test]
+fn what_is_kept_is_made_once_and_at_the_first_turn() {
+    let made = std::cell::Cell::new(0);
+    let make = || {
+        made.set(made.get() + 1);
+        Ok(Vec::new())
+    };
+    let mut work = keeping(make, |turns, count| {
+        turns.push(count);
+        Ok(Duration::from_secs(turns.len() as u64))
+    });
+    assert_eq!(made.get(), 0);
+    work(1).unwrap();
+    assert_eq!(work(1).unwrap(), Duration::from_secs(2));
+    assert_eq!(made.get(), 1);
+}
+
+#[test]
+fn schedules_know_their_bounds() {
+    let ms = Duration::from_millis;
+    let many = Schedule::new(vec![ms(1); 10]);
+    assert_eq!((many.least(2), many.one_by_one(2)), (ms(5), ms(5)));
+    let first = many.clone().with_first(ms(10));
+    assert_eq!((first.least(2), first.one_by_one(2)), (ms(10), ms(10)));
+    let last = many.with_last(ms(10));
+    assert_eq!((last.least(2), last.one_by_one(2)), (ms(10), ms(15)));
+    assert_eq!(last.reversed().micros(), first.micros());
+    let ramp = Schedule::ramp(ms(1), 3);
+    assert_eq!(ramp.micros(), [1000, 2000, 3000]);
+    assert_eq!((ramp.least(2), ramp.one_by_one(2)), (ms(3), ms(4)));
 }
 
 #[test]

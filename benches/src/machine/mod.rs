@@ -10,4 +10,4 @@ mod word;
 pub use area::{Area, Plain};
 pub use mutex::RobustMutex;
 pub use ring::{Ends, Ring};
-pub use word::{Patience, Waiting, Word};
+pub use word::{Patience, Waiting, Word, word};

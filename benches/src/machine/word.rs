@@ -4,9 +4,12 @@ use std::ptr;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::Plain;
+use super::{Area, Plain};
+use crate::{Result, child, round_trips};
 
 /// How a process waits for a [`Word`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +65,39 @@ impl Word {
             }
         }
     }
+}
+
+/// There and back between this process and another, each after a pause that does not count.
+///
+/// # Errors
+///
+/// When the system refuses.
+pub fn word(count: u64, waiting: Waiting, pause: Duration) -> Result<Duration> {
+    let area = Area::new(size_of::<Word>())?;
+    let path = area.path().to_owned();
+    let echo = child::<echo_word>((path, waiting, count as u32 + 1))?;
+    let word: &Word = area.first();
+    let once = |n: u64| {
+        word.set(2 * n as u32 + 1, waiting);
+        word.wait_for(2 * n as u32 + 2, waiting);
+        Ok(())
+    };
+    once(0)?;
+    let elapsed = round_trips(count, pause, |n| once(n + 1))?;
+    echo.join()??;
+    Ok(elapsed)
+}
+
+/// The word is odd when the other process is to answer, and even when it has.
+#[mp::process_fn]
+fn echo_word(path: String, waiting: Waiting, count: u32) -> Result {
+    let area = Area::open(&path)?;
+    let word: &Word = area.first();
+    for n in 0..count {
+        word.wait_for(2 * n + 1, waiting);
+        word.set(2 * n + 2, waiting);
+    }
+    Ok(())
 }
 
 /// Pauses twice as long each time, up to a microsecond or two, and lets others run from then on. Looking rarely is what

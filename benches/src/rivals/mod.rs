@@ -2,6 +2,7 @@
 
 pub mod iceoryx;
 pub mod ipc;
+pub mod procspawn;
 mod python;
 
-pub use python::{python, version as python_version};
+pub use python::{python, python_with, version as python_version};

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::{Result, Rival};
+use crate::{Result, Rival, keeping};
 
 const SCRIPT: &str = include_str!("../../rivals.py");
 
@@ -14,14 +14,35 @@ pub fn python(function: &'static str) -> Rival<'static> {
     if version().is_none() {
         return Err("there is no python3 here");
     }
-    let mut interpreter = None;
-    Ok(Box::new(move |count| {
-        let interpreter = match &mut interpreter {
-            Some(interpreter) => interpreter,
-            none => none.insert(Interpreter::start(function)?),
-        };
-        interpreter.run(count)
-    }))
+    Ok(keeping(
+        move || Interpreter::start(function),
+        Interpreter::run,
+    ))
+}
+
+/// The same, of a function that needs one of the [`MODULES`].
+pub fn python_with(module: &str, function: &'static str) -> Rival<'static> {
+    if modules().split_whitespace().any(|known| known == module) {
+        python(function)
+    } else {
+        Err("python3 does not have it; install it with pip")
+    }
+}
+
+/// The pools that Python has besides its own.
+const MODULES: [&str; 3] = ["loky", "mpire", "pebble"];
+
+/// Those of them that are installed.
+fn modules() -> &'static str {
+    static FOUND: OnceLock<String> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let find = "import sys; from importlib.util import find_spec; print(*filter(find_spec, sys.argv[1:]))";
+        let output = Command::new("python3").args(["-c", find]).args(MODULES).output();
+        output.map_or_else(
+            |_| String::new(),
+            |output| String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    })
 }
 
 /// Tells which Python there is, such as `Python 3.11.7`.
