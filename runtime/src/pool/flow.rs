@@ -95,8 +95,9 @@ const FIRST: u32 = 64;
 const LARGEST: u32 = 1024;
 /// How many bytes of arguments lie in a batch.
 const MOST_AREA: u32 = 1 << 20;
-/// A flow with so many bytes of arguments in flight pulls no more; one whose values are all kept anyway may have more.
-const FULL: u64 = 64 << 20;
+/// A flow with so many bytes of arguments in flight pulls no more than what keeps the workers busy: memory that is used again
+/// and again stays in the processors' caches. One whose values are all kept anyway may have more.
+const FULL: u64 = 8 << 20;
 const FULL_WHOLE: u64 = 512 << 20;
 /// With fewer items than this in flight, more are pulled before a result is given that is there.
 const LOW: usize = 2 << 10;
@@ -161,7 +162,12 @@ impl<F, I: Iterator> Flow<F, I> {
     fn may_feed(&self) -> bool {
         !self.has_ended
             && self.in_flight < self.plan.window
-            && (self.bytes < self.full() || self.in_flight == 0)
+            && (self.bytes < self.full() || self.in_flight < self.fewest())
+    }
+
+    /// How many items keep the workers busy: one for each, and one for each that is next.
+    fn fewest(&self) -> usize {
+        2 * self.pool.handle.body().seat_count()
     }
 
     fn full(&self) -> u64 {
@@ -339,7 +345,8 @@ impl<'a, F: ProcessFn, I: Iterator<Item = F::Args<'a>>> Flow<F, I> {
                     break;
                 }
             }
-            if self.bytes + bytes > self.full() {
+            if self.bytes + bytes > self.full() && self.in_flight + count as usize >= self.fewest()
+            {
                 break;
             }
         }

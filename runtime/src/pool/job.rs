@@ -169,7 +169,8 @@ impl<'p, F: ProcessFn> Job<'p, F> {
     }
 
     /// Sets how many items are pulled from the input, at most, whose results were not given yet. The default is 4096 for
-    /// `imap` and `imap_unordered`; besides, no more are pulled while those in flight have 64 MiB of arguments.
+    /// `imap` and `imap_unordered`; besides, no more than two for each worker are pulled while those in flight have 8 MiB of
+    /// arguments.
     ///
     /// # Examples
     ///
