@@ -43,27 +43,26 @@ impl Engine {
 /// Makes a module of tests for each engine, with a test for each function that is named: it gets the engine, runs in a process
 /// of its own, and leaves no child, no descriptor and nothing in shared memory behind.
 ///
-/// `engines! { for_all, …; processes: only_for_processes, …; threads: only_for_threads, … }`
+/// `engines! { for_all, …; processes: only_for_processes, … }`
 ///
 /// A new start method is one more module here, and one more line in [`Engine::ALL`](pools::Engine::ALL).
 #[macro_export]
 macro_rules! engines {
-    ($($test:ident),* $(; processes: $($of_processes:ident),*)? $(; threads: $($of_threads:ident),*)? $(,)?) => {
+    ($($test:ident),* $(; processes: $($of_processes:ident),*)? $(,)?) => {
         mod spawn {
-            $crate::engines!(@ $crate::pools::Engine::Processes(mp::StartMethod::Spawn), || {}, $($test)* $($($of_processes)*)?);
+            $crate::engines!(@ $crate::pools::Engine::Processes(mp::StartMethod::Spawn), $($test)* $($($of_processes)*)?);
         }
         mod threads {
-            // They are not joined, and let go of what they have a moment after their pool.
-            $crate::engines!(@ $crate::pools::Engine::Threads, $crate::pools::threads_end, $($test)* $($($of_threads)*)?);
+            $crate::engines!(@ $crate::pools::Engine::Threads, $($test)*);
         }
     };
-    (@ $engine:expr, $end:expr, $($test:ident)*) => { $(
+    (@ $engine:expr, $($test:ident)*) => { $(
         #[mp::test]
         fn $test() {
             $crate::leaks::alone(|| {
                 super::$test($engine);
-                let end: fn() = $end;
-                end();
+                // They are not joined, and let go of what they have a moment after their pool.
+                $crate::pools::threads_end();
             });
         }
     )* };

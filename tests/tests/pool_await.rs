@@ -74,14 +74,14 @@ fn tasks_can_be_awaited_anywhere(engine: Engine) {
     ready.get().expect("get");
     assert_eq!(block_on(ready).expect("await"), 9);
     // On other threads, and between them.
-    let mut task = pool.submit::<square>(4).expect("submit");
+    let task = pool.submit::<square>(4).expect("submit");
     let waited = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build();
     let value = waited
         .expect("making a runtime")
-        .block_on(async move { tokio::spawn(async move { (&mut task).await }).await });
+        .block_on(async move { tokio::spawn(task).await });
     assert_eq!(value.expect("it ends").expect("await"), 16);
 }
 
