@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::batch::{LARGE, Shape};
-use super::line::{Batch, ROOM, Wishes};
+use super::line::{ROOM, Wishes};
 use super::many::Many;
+use super::owned_batch::Batch;
 use super::shared::Shared;
 use crate::error::{Error, TaskError};
 use crate::registry::{self, ProcessFn};
@@ -55,6 +56,8 @@ pub(super) struct Flow<F, I: Iterator> {
     /// How many batches were passed on.
     passed_on: u64,
     next: NextBatch,
+    /// How many items may be in flight, as far as their results are known.
+    limit: usize,
     /// For [`Order::Any`]: items that are done, by the numbers of their flights.
     found: VecDeque<(u64, u32)>,
     /// There is nothing more to pull.
@@ -88,6 +91,8 @@ struct NextBatch {
     is_slow: bool,
     /// Arguments are likely to be small.
     is_small: bool,
+    /// Bytes of the largest result so far that did not lie in the batch.
+    result: u64,
 }
 
 /// How many items the first batch has, and the largest ones.
@@ -114,7 +119,7 @@ impl<F, I: Iterator> Flow<F, I> {
         plan: Plan,
         items: impl IntoIterator<IntoIter = I>,
     ) -> Self {
-        Self {
+        let mut flow = Self {
             pool: Arc::clone(pool),
             plan,
             items: items.into_iter().fuse(),
@@ -129,12 +134,16 @@ impl<F, I: Iterator> Flow<F, I> {
                 room: ROOM,
                 is_slow: false,
                 is_small: true,
+                result: 0,
             },
+            limit: 0,
             found: VecDeque::new(),
             has_ended: false,
             refusal: None,
             _function: PhantomData,
-        }
+        };
+        flow.set_limit();
+        flow
     }
 
     /// How many results are to come, as far as the iterator knows.
@@ -161,7 +170,7 @@ impl<F, I: Iterator> Flow<F, I> {
 
     fn may_feed(&self) -> bool {
         !self.has_ended
-            && self.in_flight < self.plan.window
+            && self.in_flight < self.plan.window.min(self.limit)
             && (self.bytes < self.full() || self.in_flight < self.fewest())
     }
 
@@ -204,27 +213,60 @@ impl<F, I: Iterator> Flow<F, I> {
         flying.find_map(|(number, flight)| Some((number, flight.batch.find_failed()?)))
     }
 
-    /// Waits until there may be something to give.
+    /// Says how many items may be in flight: until a result is there, a few, and then as many as have results of 8 MiB.
+    fn set_limit(&mut self) {
+        if self.plan.order == Order::Whole {
+            self.limit = usize::MAX;
+            return;
+        }
+        let largest = |flight: &Flight| flight.batch.view.largest();
+        let largest = self.flying.iter().map(largest).max().unwrap_or(0);
+        self.next.result = self.next.result.max(largest);
+        self.limit = match self.next.result {
+            0 if !self.has_result() => FIRST as usize,
+            0 => usize::MAX,
+            result => usize::try_from(FULL / result).unwrap_or(usize::MAX),
+        };
+        self.limit = self.limit.max(self.fewest());
+    }
+
+    /// Whether there is a result, by which those to come can be judged.
+    fn has_result(&self) -> bool {
+        let is_first = |flight: &Flight| flight.number == 0;
+        match self.flying.front() {
+            Some(flight) if is_first(flight) => flight.has_result(),
+            _ => self.passed_on > 0,
+        }
+    }
+
+    /// Waits until there may be something to give, or to be pulled.
     fn wait(&mut self) -> Option<(usize, u32)> {
         let pool = Arc::clone(&self.pool);
         let order = self.plan.order;
+        let is_new = !self.has_ended && self.limit < self.plan.window && !self.has_result();
         let this = std::cell::RefCell::new(self);
         let attempt = || {
             let mut this = this.borrow_mut();
-            this.find().or_else(|| match this.plan.fails_fast {
+            let found = this.find().or_else(|| match this.plan.fails_fast {
                 true => this.find_failed(),
                 false => None,
-            })
+            });
+            match found {
+                None if is_new && this.has_result() => Some(None),
+                None => None,
+                found => Some(found),
+            }
         };
         let watch = || {
             let this = this.borrow();
             match order {
                 Order::Any => this.flying.iter().for_each(Flight::watch_all),
+                Order::Each if is_new => this.flying.iter().for_each(Flight::watch_all),
                 Order::Each => this.flying.front().into_iter().for_each(Flight::watch_next),
                 Order::Whole => this.flying.front().into_iter().for_each(Flight::watch_last),
             }
         };
-        pool.try_until(None, attempt, watch)
+        pool.try_until(None, attempt, watch).flatten()
     }
 }
 
@@ -248,6 +290,8 @@ impl<'a, F: ProcessFn, I: Iterator<Item = F::Args<'a>>> Flow<F, I> {
                 return self.refusal.take().map(Err);
             } else if let Some(found) = self.wait() {
                 return Some(self.give(found));
+            } else {
+                self.set_limit();
             }
         }
     }
@@ -302,6 +346,7 @@ impl<'a, F: ProcessFn, I: Iterator<Item = F::Args<'a>>> Flow<F, I> {
                 self.pool.push(&batch)?;
                 self.enter(batch, bytes);
             }
+            self.set_limit();
             Ok(())
         });
         if let Err(error) = passed_on {
@@ -319,7 +364,12 @@ impl<'a, F: ProcessFn, I: Iterator<Item = F::Args<'a>>> Flow<F, I> {
         };
         // A window holds several batches, so that there is work while another one is being filled.
         let quarter = limit(self.plan.window.div_ceil(4));
-        let room = limit(self.plan.window.saturating_sub(self.in_flight));
+        let room = limit(
+            self.plan
+                .window
+                .min(self.limit)
+                .saturating_sub(self.in_flight),
+        );
         self.next.capacity.min(known).min(quarter).min(room).max(1)
     }
 
@@ -453,6 +503,12 @@ impl Flight {
         }
     }
 
+    /// Whether an item is done.
+    fn has_result(&self) -> bool {
+        let mut items = 0..self.batch.view.filled();
+        items.any(|index| self.batch.state(index).is_final())
+    }
+
     fn watch_all(&self) {
         for index in self.batch.unsettled() {
             self.batch.view.item(index).watch();
@@ -471,5 +527,6 @@ impl Flight {
 impl<F, I: Iterator> Drop for Flow<F, I> {
     fn drop(&mut self) {
         self.abandon();
+        self.pool.tidy_up();
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::line::Batch;
+use super::owned_batch::Batch;
 use super::shared::Shared;
 use crate::error::TaskError;
 

@@ -14,7 +14,7 @@
 //! | `item`, `words` | the word of a task, which decides who runs it and what becomes of it; those by which batches are shared |
 //! | `batch`, `body` | tasks, and the pool, in the arena |
 //! | `worker`, `chunk`, `serve`, `current` | what a worker does, from its start to its end; what a task can ask |
-//! | `line`, `shared` | the owner's side: which batches there are, waiting for a task |
+//! | `line`, `owned_batch`, `shared` | the owner's side: which batches there are, waiting for a task |
 //! | `flow`, `many`, `task`, `watch`, `completed` | what the owner's calls are made of: streams of items, tasks, callbacks |
 //! | `crew`, `engine`, `relay` | looking after workers: replacing the dead, killing the late; what workers are made of |
 //! | `builder`, `job`, `stats` | options; numbers |
@@ -44,6 +44,7 @@ mod item;
 mod job;
 mod line;
 mod many;
+mod owned_batch;
 mod relay;
 mod serve;
 mod shared;

@@ -9,7 +9,8 @@ use super::body::PoolHandle;
 use super::chunk::Failing;
 use super::crew::Crew;
 use super::item::{Item, Phase, State};
-use super::line::{Batch, Graveyard, Line, Wishes, lock};
+use super::line::{Graveyard, Line, Wishes, lock};
+use super::owned_batch::Batch;
 use super::watch::Watchers;
 use crate::arena::Incoming;
 use crate::error::{Error, Result, TaskError};
@@ -141,6 +142,13 @@ impl Shared {
         if !self.graveyard.is_empty() {
             lock(&self.line).bury(self.handle.body(), &self.graveyard);
         }
+    }
+
+    /// Frees what a job has left, as far as all of it is done.
+    pub(super) fn tidy_up(&self) {
+        let mut line = lock(&self.line);
+        line.tend_all();
+        line.bury(self.handle.body(), &self.graveyard);
     }
 
     /// Ends all work: what has not been done is not done any more.

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use super::item::Phase;
-use super::line::Batch;
 use super::many::Many;
+use super::owned_batch::Batch;
 use super::shared::Shared;
 use super::watch::{Sleeper, Then, Watchers};
 use crate::error::TaskError;

@@ -21,6 +21,7 @@
 //! | `cursor` | see [`Cursor`] | | |
 //! | `next` | the batch behind this one in the line, a [`link`](super::words::link); with it, the batch is full | the owner | – |
 //! | `parcels` | how many parcels the batch owns | transactions | undone with the transaction |
+//! | `largest` | how many bytes the largest result has that is a parcel | whoever leaves one, upwards | – |
 //! | `failed` | how many items have failed, or are about to | whoever fails one, before it tells | one too many: who waits looks at the items, too |
 //!
 //! A claim is a hint: it keeps workers out of each other's way. Who runs an item is decided by the item.
@@ -47,11 +48,12 @@ pub(super) struct Header {
     pub(super) filled: AtomicU64,
     pub(super) parcels: AtomicU64,
     pub(super) failed: AtomicU64,
+    /// How many bytes the largest result has that is a parcel.
+    pub(super) largest: AtomicU64,
     // On a cache line of its own, with what never changes.
     cursor: Cursor,
-    capacity: AtomicU64,
-    /// How many bytes of a result lie in its place.
-    room: AtomicU64,
+    /// For how many items there are places, and how many bytes of a result lie in its room.
+    size: AtomicU64,
     /// How many bytes there are for arguments.
     area: AtomicU64,
     /// For how long a task may run, in nanoseconds; 0: for ever.
@@ -164,8 +166,8 @@ impl View {
             (&header.filled, 0),
             (&header.parcels, 0),
             (&header.failed, 0),
-            (&header.capacity, capacity),
-            (&header.room, room),
+            (&header.largest, 0),
+            (&header.size, capacity << 32 | room),
             (&header.area, shape.area.into()),
             (&header.timeout, terms.timeout),
             (&header.chunk, terms.chunk),
@@ -186,11 +188,8 @@ impl View {
     pub(super) fn at(arena: &'static Arena, place: Offset) -> Self {
         let header = header(arena, place);
         let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
-        let (capacity, room, area) = (
-            load(&header.capacity),
-            load(&header.room),
-            load(&header.area),
-        );
+        let (size, area) = (load(&header.size), load(&header.area));
+        let (capacity, room) = (size >> 32, size & u64::from(u32::MAX));
         let functions = match load(&header.function) {
             0 => capacity,
             _ => 0,

@@ -119,6 +119,11 @@ impl View {
         filled as u32
     }
 
+    /// How many bytes the largest result has that did not fit into its place.
+    pub(in crate::pool) fn largest(&self) -> u64 {
+        self.header().largest.load(Ordering::Relaxed)
+    }
+
     /// How many bytes an item's result has that did not fit into its place.
     pub(in crate::pool) fn overflow(&self, index: u32) -> Option<usize> {
         if self.header().parcels.load(Ordering::Relaxed) == 0 {

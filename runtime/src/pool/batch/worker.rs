@@ -78,7 +78,9 @@ impl View {
         if outgoing.is_empty() && self.put_into_room(index, draft.bytes()) {
             return Ok(());
         }
+        let length = draft.bytes().len() as u64;
         let parcel = draft.finish(self.arena, outgoing)?.into_place();
+        self.header().largest.fetch_max(length, Ordering::Relaxed);
         let mut tx = self.arena.begin();
         tx.detach_parcel(parcel);
         tx.set(

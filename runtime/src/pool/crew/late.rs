@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::super::line::{Batch, lock};
+use super::super::line::lock;
+use super::super::owned_batch::Batch;
 use super::super::shared::Shared;
 use super::{Crew, Doomed, State};
 use crate::error::TaskError;
