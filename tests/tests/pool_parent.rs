@@ -3,10 +3,10 @@
 mod common_harm;
 mod common_shm;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use common_harm::{event, signal_child, works};
 use mp::{Pool, TaskError};
@@ -123,8 +123,22 @@ fn check_interrupted(ended: Ended) {
     assert!(ended.stderr.lines().count() <= 1, "{ended:#?}");
 }
 
+/// SIGINT may be ignored already, and then is so in all that is started: by `nohup`, or in the background of a shell script.
+#[track_caller]
+fn check_that_sigint_counts() {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux tells");
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = line.map(|mask| u64::from_str_radix(mask.trim(), 16).expect("a mask"));
+    let bit = 1 << (Signal::INT.as_raw() - 1);
+    assert!(
+        ignored.is_some_and(|mask| mask & bit == 0),
+        "the tests were started with SIGINT ignored; start them by `env --default-signal`"
+    );
+}
+
 #[test]
 fn ctrl_c_ends_a_program_with_all_that_it_has_started() {
+    check_that_sigint_counts();
     for state in STATES {
         let running = Running::start(&mut program(state, "wait"));
         running.said("ready\n");
@@ -135,6 +149,7 @@ fn ctrl_c_ends_a_program_with_all_that_it_has_started() {
 
 #[test]
 fn ctrl_c_twice_does_so_too() {
+    check_that_sigint_counts();
     for state in STATES {
         let running = Running::start(&mut program(state, "wait"));
         running.said("ready\n");
@@ -146,6 +161,7 @@ fn ctrl_c_twice_does_so_too() {
 
 #[test]
 fn sigint_to_all_processes_of_a_program_does_so_too() {
+    check_that_sigint_counts();
     for state in STATES {
         let running = Running::start(&mut program(state, "wait"));
         running.said("ready\n");
@@ -159,6 +175,7 @@ fn sigint_to_all_processes_of_a_program_does_so_too() {
 
 #[test]
 fn the_key_at_a_terminal_does_so_too() {
+    check_that_sigint_counts();
     for state in STATES {
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("making a terminal");
         grantpt(&terminal).expect("granting");
@@ -248,6 +265,7 @@ fn interrupted_program() -> (Option<i32>, Option<i32>) {
 
 #[mp::test]
 fn programs_that_workers_execute_die_of_sigint() {
+    check_that_sigint_counts();
     alone(|| {
         let pool = Pool::new(1).expect("making a pool");
         let end = pool.apply::<interrupted_program>(()).expect("it ends");
@@ -274,6 +292,18 @@ fn what_workers_print_reaches_the_programs_stderr_in_whole_lines() {
         seen.retain(|line| !line.starts_with(&start));
     }
     assert_eq!(seen, [] as [&str; 0]);
+}
+
+#[test]
+fn a_program_whose_stderr_nobody_reads_ends() {
+    let mut command = program("flooding", "return");
+    let stdio = command.stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = stdio.stderr(Stdio::piped()).spawn().expect("starting");
+    let watched = Watched::new(child.id());
+    let ended = eventually(|| watched.has_ended().then_some(()));
+    child.kill().expect("killing");
+    let status = child.wait().expect("waiting");
+    assert!(ended.is_some() && status.success(), "{status}");
 }
 
 #[mp::process_fn]

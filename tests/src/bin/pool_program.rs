@@ -1,6 +1,6 @@
 //! A program with a pool, which ends in one of several ways.
 //!
-//! `pool_program (idle | sleeping | spinning | programs | mapping | iterating | static | printing) (return | exit | panic | abort |
+//! `pool_program (idle | sleeping | spinning | programs | mapping | iterating | static | printing | flooding) (return | exit | panic | abort |
 //! kill | wait | handle)`. With a terminal as its standard input it makes that its own.
 
 use std::io::IsTerminal;
@@ -25,6 +25,9 @@ fn act(state: String, started: mp::Semaphore, stop: mp::Event) -> u32 {
                 std::hint::spin_loop();
             }
         }
+        "flooding" => loop {
+            eprintln!("a line of a flood");
+        },
         "programs" => {
             let script = "sleep 1000 & sh -c 'sleep 1001; :' & sleep 1002";
             let status = Command::new("sh").args(["-c", script]).status();
