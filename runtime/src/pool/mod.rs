@@ -50,6 +50,8 @@ mod serve;
 mod shared;
 mod stats;
 mod task;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod words;
 mod worker;

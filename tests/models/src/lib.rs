@@ -1,4 +1,4 @@
-//! Models of the words that processes sleep at and wake each other by.
+//! Models of the words that processes sleep at and wake each other by, and of those by which a pool's workers share tasks.
 //!
 //! The files of the library themselves are compiled here, with loom's atomics and a futex made of loom's parts. loom runs
 //! each model in every order of events that the memory model allows, up to a number of preemptions (2, or
@@ -7,5 +7,7 @@
 
 #![cfg(test)]
 
+mod kill_point;
+mod pool;
 mod sync;
 mod sys;

@@ -2,8 +2,8 @@
 
 #![allow(dead_code, reason = "the models use a part of each file")]
 
-mod atomic {
-    pub(super) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) mod atomic {
+    pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 }
 
 mod wait {
@@ -30,4 +30,5 @@ mod signal;
 mod handover;
 mod models;
 
-use signal::Signal;
+pub(crate) use models::model;
+pub(crate) use signal::Signal;

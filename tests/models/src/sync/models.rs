@@ -14,7 +14,7 @@ use crate::sys;
 /// How often a thread is interrupted while it could go on, in each run. Every fault that was tried shows with two.
 const PREEMPTIONS: usize = 2;
 
-pub(super) fn model(threads: impl Fn() + Send + Sync + 'static) {
+pub(crate) fn model(threads: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound.get_or_insert(PREEMPTIONS);
     builder.check(threads);
