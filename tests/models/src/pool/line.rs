@@ -363,15 +363,20 @@ fn who_is_slow_to_move_the_head_on_moves_it_from_no_other_life() {
             .cursor
             .claim(&batch.filled, &batch.next, claim_all, |_| {});
         let other = Arc::clone(&pool);
-        let slow = thread::spawn(move || {
-            if let Some((link, batch)) = other.visit_head(1) {
-                other.take_from(1, link, batch, 2);
+        let others = thread::spawn(move || {
+            other.take_over(0);
+            for _ in 0..3 {
+                if let Some((link, batch)) = other.visit_head(0) {
+                    other.take_from(0, link, batch, 2);
+                }
             }
         });
+        if let Some((link, batch)) = pool.visit_head(1) {
+            pool.take_from(1, link, batch, 2);
+        }
+        others.join().unwrap();
+        assert_ne!(pool.head.load(Ordering::Acquire), 0);
         pool.close();
-        pool.take_over(0);
-        pool.work(0, 2);
-        slow.join().unwrap();
         pool.work(0, 2);
         assert_eq!(pool.runs(), [1, 0, 1]);
     });
