@@ -1,6 +1,5 @@
 //! What `runtime/src/pool` is to the files that are modelled.
 
-#![allow(unsafe_code)]
 #![allow(dead_code, reason = "the models use a part of each file")]
 
 #[path = "../../../../runtime/src/pool/item.rs"]
