@@ -40,12 +40,6 @@ fn pools_of_threads_need_no_main() {
     assert_eq!(all(pool.imap::<square>(0..100)).len(), 100);
 }
 
-#[test]
-fn pools_of_processes_need_a_main() {
-    let error = Pool::new(2).expect_err("nobody called mp::init");
-    assert!(matches!(error, mp::Error::NotInitialized), "{error:?}");
-}
-
 #[mp::test]
 fn a_pool_in_a_static_works_and_ends_with_its_process() {
     static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new(2).expect("making a pool"));
