@@ -49,7 +49,7 @@ pub enum TaskError {
         status: ExitStatus,
         /// The function that it ran.
         function: String,
-        /// The task's position among those of its job.
+        /// The task's position among those of its job; for those submitted one by one, among all such tasks of the pool.
         index: u64,
         /// How many attempts there were before this one.
         attempt: u32,
@@ -67,7 +67,7 @@ pub enum TaskError {
         worker: String,
         /// The function that it ran.
         function: String,
-        /// The task's position among those of its job.
+        /// The task's position among those of its job; for those submitted one by one, among all such tasks of the pool.
         index: u64,
         /// How many attempts there were before this one.
         attempt: u32,

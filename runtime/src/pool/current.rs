@@ -28,7 +28,7 @@ use super::item::{Item, Phase, State};
 pub struct CurrentTask {
     /// Which of its pool's workers runs it, from 0; with it, a worker's random numbers can be seeded.
     pub worker: usize,
-    /// Its position among the tasks of its job, from 0.
+    /// Its position among the tasks of its job, from 0; for tasks submitted one by one, among all such tasks of the pool.
     pub index: u64,
     /// How many attempts there were before this one, whose workers died.
     pub attempt: u32,
