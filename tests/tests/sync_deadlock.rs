@@ -119,8 +119,8 @@ fn two_processes_that_wait_for_each_other() {
         }
         let mut names: Vec<_> = cycle.iter().map(|member| member.0.clone()).collect();
         names.sort();
-        // `alone` has started one.
-        assert_eq!(names, ["Process-2", "Process-3"]);
+        // `alone` has started two.
+        assert_eq!(names, ["Process-3", "Process-4"]);
     });
 }
 

@@ -1,7 +1,7 @@
 //! Pools of two workers: tiny tasks in each way to call them, one call alone, big arguments and results, the start, and how
 //! well tasks are spread.
 //!
-//! `cargo run --release -p multiproc-benches --bin pool [FILTER …]`
+//! `cargo run --release -p multiproc-benches --bin pools [FILTER …]`
 //!
 //! The pool of a contender is made at its first turn and lives as long as its row, so that no figure contains a start, except
 //! in the row that is about it.
