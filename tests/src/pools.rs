@@ -45,7 +45,7 @@ impl Engine {
 ///
 /// `engines! { for_all, …; processes: only_for_processes, … }`
 ///
-/// A new start method is one more module here, and one more line in [`Engine::ALL`](pools::Engine::ALL).
+/// A new start method is one more module here, and one more line in [`Engine::ALL`](crate::pools::Engine::ALL).
 #[macro_export]
 macro_rules! engines {
     ($($test:ident),* $(; processes: $($of_processes:ident),*)? $(,)?) => {

@@ -20,7 +20,7 @@ pub fn python(function: &'static str) -> Rival<'static> {
     ))
 }
 
-/// The same, of a function that needs one of the [`MODULES`].
+/// The same, of a function that needs one of the `MODULES`.
 pub fn python_with(module: &str, function: &'static str) -> Rival<'static> {
     if modules().split_whitespace().any(|known| known == module) {
         python(function)
