@@ -252,6 +252,7 @@ fn callbacks_may_use_the_pool(engine: Engine) {
 }
 
 fn a_callback_may_be_the_end_of_the_pool(engine: Engine) {
+    let before = mp::arena_stats().expect("looking");
     for _ in 0..5 {
         let pool = Arc::new(engine.pool(2));
         let (task, go) = begin(&pool, 7);
@@ -267,8 +268,9 @@ fn a_callback_may_be_the_end_of_the_pool(engine: Engine) {
         assert_eq!(ended.recv_timeout(LIMIT), Ok(7));
     }
     // The thread that ran the callback may end a moment later.
-    soon("no child is left", || {
-        multiproc_tests::processes::children().is_empty()
+    soon("nothing is left", || {
+        let is_as_before = mp::arena_stats().expect("looking") == before;
+        is_as_before && multiproc_tests::processes::children().is_empty()
     });
 }
 
