@@ -22,6 +22,9 @@ pub(super) struct Relay {
     thread: Mutex<Receiver<()>>,
 }
 
+/// In how many reads a full pipe is empty.
+const MOST_READS: usize = 64;
+
 /// How long the end of a pool waits for who reads this process's standard error.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -88,9 +91,18 @@ impl Relay {
     /// Returns the last lines of a worker that has ended.
     pub(super) fn disconnect(&self, source: &Arc<Source>) -> String {
         let mut rest = Vec::new();
-        while source.read(&mut rest) {}
-        rest.append(&mut lock(&source.heard).line);
-        source.has_ended.store(true, Ordering::Release);
+        {
+            // Under the lock from the first to the last byte: the thread would pass on later ones before these.
+            let mut heard = lock(&source.heard);
+            source.has_ended.store(true, Ordering::Release);
+            // No more than a pipe holds: a program that has left the worker's group may go on and on.
+            for _ in 0..MOST_READS {
+                if heard.read(&source.pipe, &mut rest) != Some(true) {
+                    break;
+                }
+            }
+            rest.append(&mut heard.line);
+        }
         lock(&self.shared.rest).append(&mut rest);
         lock(&self.shared.sources).retain(|known| !Arc::ptr_eq(known, source));
         sys::ring(self.shared.bell.as_fd());
@@ -142,35 +154,40 @@ impl Passing {
     }
 }
 
+impl Heard {
+    /// Reads what there is; tells whether there was anything, and `None` at the end.
+    fn read(&mut self, pipe: &OwnedFd, into: &mut Vec<u8>) -> Option<bool> {
+        let mut buffer = [0; KEPT];
+        let length = match sys::read_some(pipe.as_fd(), &mut buffer) {
+            None => return Some(false),
+            Some(0) => return None,
+            Some(length) => length,
+        };
+        let Self { tail, line } = self;
+        tail.extend(&buffer[..length]);
+        let surplus = tail.len().saturating_sub(KEPT);
+        tail.drain(..surplus);
+        line.extend_from_slice(&buffer[..length]);
+        // A bar that is drawn again and again ends with a return.
+        let end = line.iter().rposition(|byte| matches!(byte, b'\n' | b'\r'));
+        // A line that is too long is passed on as it comes.
+        let whole = match end {
+            None if line.len() > KEPT => line.len(),
+            end => end.map_or(0, |end| end + 1),
+        };
+        into.extend(line.drain(..whole));
+        Some(true)
+    }
+}
+
 impl Source {
-    /// Reads what there is; tells whether there may be more.
-    fn read(&self, into: &mut Vec<u8>) -> bool {
-        let mut buffer = [0; 4096];
+    /// Reads what there is, unless somebody else has taken that over.
+    fn read(&self, into: &mut Vec<u8>) {
         // Under the lock, so that the tail has the order of the pipe.
-        let Heard { tail, line } = &mut *lock(&self.heard);
-        match sys::read_some(self.pipe.as_fd(), &mut buffer) {
-            None => false,
-            Some(0) => {
-                self.has_ended.store(true, Ordering::Release);
-                into.append(line);
-                false
-            }
-            Some(length) => {
-                let bytes = &buffer[..length];
-                tail.extend(bytes);
-                let surplus = tail.len().saturating_sub(KEPT);
-                tail.drain(..surplus);
-                line.extend_from_slice(bytes);
-                // A bar that is drawn again and again ends with a return.
-                let end = line.iter().rposition(|byte| matches!(byte, b'\n' | b'\r'));
-                // A line that is too long is passed on as it comes.
-                let whole = match end {
-                    None if line.len() > KEPT => line.len(),
-                    end => end.map_or(0, |end| end + 1),
-                };
-                into.extend(line.drain(..whole));
-                true
-            }
+        let mut heard = lock(&self.heard);
+        if !self.has_ended.load(Ordering::Acquire) && heard.read(&self.pipe, into).is_none() {
+            self.has_ended.store(true, Ordering::Release);
+            into.append(&mut heard.line);
         }
     }
 
