@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::batch::{LARGE, Shape};
+use super::flight::Flight;
 use super::line::{ROOM, Wishes};
 use super::many::Many;
 use super::owned_batch::Batch;
@@ -65,19 +66,6 @@ pub(super) struct Flow<F, I: Iterator> {
     /// Why the pool takes no more items.
     refusal: Option<TaskError>,
     _function: PhantomData<fn() -> F>,
-}
-
-/// A batch in flight.
-struct Flight {
-    number: u64,
-    batch: Arc<Batch>,
-    /// Items before this one were given, or found.
-    taken: u32,
-    /// For [`Order::Any`]: which were found of all.
-    is_found: Vec<bool>,
-    /// How many are to be given.
-    left: u32,
-    bytes: u64,
 }
 
 /// What the next batch is made like: as the last ones turned out.
@@ -484,43 +472,6 @@ impl<'a, F: ProcessFn, I: Iterator<Item = F::Args<'a>>> Flow<F, I> {
             self.forget_done();
         }
         outcome
-    }
-}
-
-impl Flight {
-    /// Finds the items that are done and were not found yet.
-    fn find_all(&mut self, found: &mut VecDeque<(u64, u32)>) {
-        let count = self.is_found.len() as u32;
-        for index in self.taken..count {
-            let is_found = &mut self.is_found[index as usize];
-            if !*is_found && self.batch.state(index).is_final() {
-                *is_found = true;
-                found.push_back((self.number, index));
-            }
-        }
-        while self.taken < count && self.is_found[self.taken as usize] {
-            self.taken += 1;
-        }
-    }
-
-    /// Whether an item is done.
-    fn has_result(&self) -> bool {
-        let mut items = 0..self.batch.view.filled();
-        items.any(|index| self.batch.state(index).is_final())
-    }
-
-    fn watch_all(&self) {
-        for index in self.batch.unsettled() {
-            self.batch.view.item(index).watch();
-        }
-    }
-
-    fn watch_next(&self) {
-        self.batch.view.item(self.taken).watch();
-    }
-
-    fn watch_last(&self) {
-        self.batch.watch_last();
     }
 }
 

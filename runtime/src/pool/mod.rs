@@ -15,7 +15,7 @@
 //! | `batch`, `body` | tasks, and the pool, in the arena |
 //! | `worker`, `chunk`, `serve`, `current` | what a worker does, from its start to its end; what a task can ask |
 //! | `line`, `owned_batch`, `shared` | the owner's side: which batches there are, waiting for a task |
-//! | `flow`, `many`, `task`, `watch`, `completed` | what the owner's calls are made of: streams of items, tasks, callbacks |
+//! | `flow`, `flight`, `many`, `task`, `watch`, `completed` | what the owner's calls are made of: streams of items, tasks, callbacks |
 //! | `crew`, `engine`, `relay` | looking after workers: replacing the dead, killing the late; what workers are made of |
 //! | `builder`, `job`, `stats` | options; numbers |
 //!
@@ -39,6 +39,7 @@ mod completed;
 mod crew;
 mod current;
 mod engine;
+mod flight;
 mod flow;
 mod item;
 mod job;
