@@ -69,7 +69,7 @@ pub(crate) use fill::CHUNK;
 pub(crate) use handle::{Body, Handle};
 pub(crate) use journal::Tx;
 pub(crate) use list::Links;
-pub(crate) use object::{Care, Kind};
+pub(crate) use object::{Care, Kind, hash};
 pub(crate) use parcel::Parcel;
 pub(crate) use record::{MAX_DEPTH, Record, Stage};
 pub(crate) use root::Root;

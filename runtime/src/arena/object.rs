@@ -89,6 +89,17 @@ pub(super) struct Header {
 pub(super) const HEADER: u64 = size_of::<Header>() as u64;
 const _: () = assert!(HEADER == 48);
 
+/// A number for a name (FNV-1a), by which the processes of a tree, which run the same program, can tell names apart.
+pub(crate) const fn hash(name: &str) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let (bytes, mut index) = (name.as_bytes(), 0);
+    while index < bytes.len() {
+        hash = (hash ^ bytes[index] as u64).wrapping_mul(0x0100_0000_01b3);
+        index += 1;
+    }
+    hash
+}
+
 /// The kind and type of an object as one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KindWord(pub(super) u64);
@@ -96,12 +107,7 @@ pub(super) struct KindWord(pub(super) u64);
 impl KindWord {
     /// The type counts by its name: all processes of a tree run the same program.
     pub(super) fn new(kind: Kind, type_name: &str) -> Self {
-        let hash = type_name
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
-        Self((kind as u64) << 48 | hash >> 16)
+        Self((kind as u64) << 48 | hash(type_name) >> 16)
     }
 
     pub(super) fn describe(self) -> &'static str {

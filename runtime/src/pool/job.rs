@@ -18,7 +18,8 @@ use crate::registry::ProcessFn;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OnError {
     /// They are cancelled: those that have not begun never will, and those that run are told
-    /// ([`cancelled`](crate::cancelled)). The default of `map` and `map_async`.
+    /// ([`cancelled`](crate::cancelled)). The default of `map` and `map_async`; for the latter it happens when somebody asks for
+    /// the task's outcome, or has done so by `await` or a callback.
     FailFast,
     /// They go on. The default of `imap` and `imap_unordered`.
     Continue,
@@ -170,7 +171,8 @@ impl<'p, F: ProcessFn> Job<'p, F> {
 
     /// Sets how many items are pulled from the input, at most, whose results were not given yet. The default is 4096 for
     /// `imap` and `imap_unordered`; besides, no more than two for each worker are pulled while those in flight have 8 MiB of
-    /// arguments.
+    /// arguments, or would have as much in results if all were as large as the largest so far. Until there is a result, 64
+    /// are pulled.
     ///
     /// # Examples
     ///

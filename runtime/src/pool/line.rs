@@ -121,7 +121,7 @@ impl Line {
         Some((Arc::clone(open), index))
     }
 
-    /// Adds a task that was submitted by itself; returns where it is, and whether it was put into the line just now.
+    /// Adds a task that was submitted by itself; returns where it is.
     #[inline]
     pub(super) fn submit(
         &mut self,

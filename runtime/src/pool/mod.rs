@@ -292,7 +292,7 @@ impl Pool {
     /// Runs the function for each item, and gives the results in the order of the items, each as soon as it and those before
     /// it are there. An error is the result of its task; the others go on.
     ///
-    /// Items are pulled when they are needed, and no more than 4096 ahead ([`Job::window`]), so that the input may be endless
+    /// Items are pulled when they are needed, and no more than 4096 ahead, fewer if they are large ([`Job::window`]), so that the input may be endless
     /// and the results be used slowly. Pulling happens on the thread that asks for results. Dropping the iterator cancels
     /// the rest.
     ///

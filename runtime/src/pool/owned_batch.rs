@@ -9,6 +9,7 @@ use super::line::{Wishes, lock};
 use super::shared::Shared;
 use crate::arena::{Draft, Outgoing};
 use crate::error::{Result, TaskError};
+use crate::sys;
 use crate::wire::Small;
 
 /// A batch, as the owner knows it. It is freed when nobody knows it any more.
@@ -145,7 +146,7 @@ impl Batch {
         drop(fates);
         self.view.header().failed.fetch_add(1, Ordering::AcqRel);
         if before.is_waited() {
-            crate::sys::futex_wake(item.word(), u32::MAX);
+            sys::futex_wake(item.word(), u32::MAX);
         }
         self.pool.handle.body().calls.done.notify();
         true

@@ -93,7 +93,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Submits a task by itself: encodes its arguments by `encode`.
+    /// Submits a task by itself; returns where it is.
     #[inline]
     pub(super) fn submit<F: registry::ProcessFn>(
         self: &Arc<Self>,

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use crate::arena::hash;
 use crate::arena::{Draft, Incoming, Outgoing};
 use crate::error::{DecodeError, EncodeError};
 use crate::sys::OwnedFd;
@@ -166,17 +167,6 @@ pub(crate) fn encode<F: ProcessFn>(
         ArgumentError::Encode(error) => error,
         other => unreachable!("encoding at any length: {other:?}"),
     })
-}
-
-/// A number for a function's name, by which the processes of a tree, which run the same program, can tell functions apart.
-pub(crate) const fn hash(name: &str) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325;
-    let (bytes, mut index) = (name.as_bytes(), 0);
-    while index < bytes.len() {
-        hash = (hash ^ bytes[index] as u64).wrapping_mul(0x0100_0000_01b3);
-        index += 1;
-    }
-    hash
 }
 
 impl Function {
