@@ -102,7 +102,7 @@ pub use pool::{
 pub use process::{
     Builder, ChildProcess, CurrentProcess, Joining, ParentProcess, Process, StartMethod, Stdio,
     active_children, cpu_count, current_process, init, parent_process, set_executable,
-    set_start_method, start_method,
+    set_forkserver_preload, set_start_method, start_method,
 };
 pub use queue::{Iter, JoinableQueue, Queue};
 pub use registry::{Function, ProcessFn, functions};

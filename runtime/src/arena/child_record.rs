@@ -1,10 +1,12 @@
 //! A child's record, as its parent owns it.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use super::record::Stage;
+use super::record::{Stage, TOLD};
 use super::{Arena, Offset, Parcel};
 use crate::error::Result;
+use crate::sys;
 
 /// The record of a child of this process. Dropping it frees it, if the child was buried.
 pub(crate) struct ChildRecord {
@@ -35,6 +37,15 @@ impl ChildRecord {
         })
     }
 
+    pub(crate) fn arena(&self) -> &'static Arena {
+        self.arena
+    }
+
+    /// Whether the child has begun, and its first thread has not ended.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.record().life.owner().is_some()
+    }
+
     pub(crate) fn place(&self) -> Offset {
         self.place
     }
@@ -61,6 +72,33 @@ impl ChildRecord {
         // SAFETY: the caller's promise; the record is not freed yet.
         unsafe { self.arena.bury(self.place) };
         self.buried.store(true, Ordering::Release);
+    }
+
+    /// Keeps the child from taking its order; returns the id of its process if it has taken it.
+    pub(crate) fn withdraw(&self) -> Option<u32> {
+        let record = self.record();
+        let mut tx = self.arena.begin();
+        match record.stage() {
+            Stage::Ordered => {
+                tx.set(&record.stage, Stage::Withdrawn as u64);
+                tx.commit();
+                None
+            }
+            _ => Some(record.pid.load(Ordering::Relaxed) as u32),
+        }
+    }
+
+    /// How the child ended, in the C library's words, if the fork server has told.
+    pub(crate) fn told_exit(&self) -> Option<u32> {
+        match self.record().exit.load(Ordering::Acquire) {
+            0 => None,
+            told => Some(told & !TOLD),
+        }
+    }
+
+    /// Waits until the fork server tells how the child ended, or until `deadline`.
+    pub(crate) fn wait_for_exit(&self, deadline: Instant) {
+        sys::futex_wait(&self.record().exit, 0, Some(deadline));
     }
 
     /// Takes the outcome, if the child left one.

@@ -39,7 +39,8 @@ pub(crate) struct Held {
     arena: &'static Arena,
     object: Offset,
     serial: u64,
-    hold: Offset,
+    /// Where the hold is in the list of this process's record. A copy of a process has holds of its own.
+    hold: AtomicU64,
     is_pinned: fn(&Arena, object: Offset) -> bool,
 }
 
@@ -47,6 +48,10 @@ impl Held {
     /// Where the object is.
     pub(super) fn place(&self) -> Offset {
         self.object
+    }
+
+    fn hold(&self) -> Offset {
+        Offset(self.hold.load(Ordering::Relaxed))
     }
 }
 
@@ -87,7 +92,7 @@ impl<B: Body, T> Handle<B, T> {
             arena,
             object,
             serial,
-            hold,
+            hold: AtomicU64::new(hold.0),
             is_pinned: |_, _| false,
         };
         // The body is this process's alone until the handle leaves it. Should it die before, or `init` panic, the object has
@@ -154,7 +159,7 @@ impl<B: Body, T> Handle<B, T> {
                 arena,
                 object,
                 serial,
-                hold,
+                hold: AtomicU64::new(hold.0),
                 is_pinned: is_pinned::<B>,
             },
         ))
@@ -199,7 +204,7 @@ impl<B: Body, T> Handle<B, T> {
 
     /// What this process owes to the object (see [`Debts`](super::Debts)): changed in transactions only.
     pub(crate) fn debt(&self) -> &AtomicU64 {
-        self.held.arena.debt_of(self.held.hold)
+        self.held.arena.debt_of(self.held.hold())
     }
 
     /// Where the object's body is.
@@ -232,11 +237,11 @@ impl Drop for Held {
             held.remove(&self.object);
         }
         drop(held);
-        if (self.is_pinned)(self.arena, self.object) || !self.arena.settle_debt(self.hold) {
+        if (self.is_pinned)(self.arena, self.object) || !self.arena.settle_debt(self.hold()) {
             return;
         }
         let mut tx = self.arena.begin();
-        tx.drop_hold(self.hold);
+        tx.drop_hold(self.hold());
         tx.commit();
         self.arena.settle();
     }
@@ -245,11 +250,16 @@ impl Drop for Held {
 impl Tx<'_> {
     /// Enters a hold on `object`, whose reference is counted already, into this process's record.
     fn new_hold(&mut self, object: Offset) -> Result<Offset> {
+        self.new_hold_in(&self.arena.me().holds, object)
+    }
+
+    /// The same, into the list of holds of another process.
+    fn new_hold_in(&mut self, holds: &AtomicU64, object: Offset) -> Result<Offset> {
         let place = self.allocate(size_of::<Hold>() as u64)?;
         let hold = self.arena.hold_at(place);
         self.set(&hold.object, object.0);
         self.set(&hold.debt, 0);
-        self.link(&self.arena.me().holds, place);
+        self.link(holds, place);
         Ok(place)
     }
 
@@ -263,6 +273,41 @@ impl Tx<'_> {
 }
 
 impl Arena {
+    /// Gives a process that is about to begin as a copy of this one a hold on each object that this one has a hold on.
+    /// `false` if nobody wants it to begin any more.
+    ///
+    /// # Errors
+    ///
+    /// When the arena has no room.
+    pub(crate) fn bequeath_holds(&self, heir: Offset, serial: u64) -> Result<bool> {
+        let held: Vec<_> = self.held().values().filter_map(Weak::upgrade).collect();
+        for held in held {
+            let mut tx = self.begin();
+            let Some(record) = tx.ordered(heir, serial) else {
+                return Ok(false);
+            };
+            tx.refer(held.object);
+            tx.new_hold_in(&record.holds, held.object)?;
+            tx.commit();
+        }
+        Ok(true)
+    }
+
+    /// In a copy, which has its own record as of now: lets its handles have the holds that it was given.
+    pub(super) fn inherit_holds(&self) {
+        let held = self.held();
+        let tx = self.begin();
+        let holds = tx.nodes(&self.me().holds);
+        let holds: HashMap<Offset, Offset> = holds
+            .map(|hold| (self.object_of_hold(hold), hold))
+            .collect();
+        for held in held.values().filter_map(Weak::upgrade) {
+            if let Some(hold) = holds.get(&held.object) {
+                held.hold.store(hold.0, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// The object that a hold is on.
     pub(super) fn object_of_hold(&self, hold: Offset) -> Offset {
         Offset(self.hold_at(hold).object.load(Ordering::Relaxed))

@@ -66,7 +66,7 @@ pub(crate) use child_record::ChildRecord;
 pub(crate) use debt::Debts;
 pub(crate) use draft::Draft;
 pub(crate) use fill::CHUNK;
-pub(crate) use handle::{Body, Handle};
+pub(crate) use handle::{Body, Handle, Held};
 pub(crate) use journal::Tx;
 pub(crate) use list::Links;
 pub(crate) use object::{Care, Kind, hash};
@@ -134,7 +134,7 @@ pub(crate) struct Arena {
     /// Who this process is, as [`identity`](Arena::identity) says.
     identity: AtomicU64,
     /// The objects that this process has holds on, by the offset of their headers.
-    held: Mutex<HashMap<Offset, Weak<handle::Held>>>,
+    held: Mutex<HashMap<Offset, Weak<Held>>>,
 }
 
 // SAFETY: `base` points to memory that is made for sharing (A1, A2); the rest is `Sync` by itself.

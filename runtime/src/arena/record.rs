@@ -10,16 +10,24 @@
 //! | `Running` | the function runs | the child, to `Returned` or `Done` | the function ran in part |
 //! | `Returned` | the function has returned; its value is encoded | the child, to `Done` | the function ran |
 //! | `Done` | the outcome is in the record | nobody | nothing is lost |
-//! | `Withdrawn` | the parent died before the child came | nobody | the child ends by itself |
+//! | `Withdrawn` | the parent died before the child came, or does not want it any more | nobody | the child ends by itself |
+//!
+//! | `exit` | meaning | who may leave it | its process died here |
+//! |---|---|---|---|
+//! | 0 | nobody has told how the process ended | the fork server that it is a child of, to another | its parent looks elsewhere |
+//! | `TOLD` and a status | it ended so, as the C library has it | nobody | – |
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::{Arena, Links, Offset, Parcel, Tx};
 use crate::error::Result;
-use crate::sys::RobustMutex;
+use crate::sys::{self, RobustMutex};
 
 /// How many generations a tree may have.
 pub(crate) const MAX_DEPTH: u64 = 64;
+
+/// Marks a status in the word `exit`, which may be 0.
+pub(super) const TOLD: u32 = 1 << 31;
 
 /// How far a process has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +66,7 @@ pub(crate) struct Record {
     pub(super) parcels: AtomicU64,
     /// The locks that its threads wait for.
     pub(crate) waits: AtomicU64,
+    pub(super) exit: AtomicU32,
     name: ProcessName,
     /// Owned by the process, by the thread that its boot runs on, until it ends: the kernel erases an owner that is dead.
     pub(super) life: RobustMutex,
@@ -133,6 +142,7 @@ impl Record {
         ] {
             tx.set(word, 0);
         }
+        self.exit.store(0, Ordering::Relaxed);
     }
 }
 
@@ -185,12 +195,16 @@ impl Arena {
         if record.life.try_lock().is_err() {
             return Err("another process has taken the order".to_owned());
         }
+        let is_copy = !self.my_offset().is_none();
         self.become_process(place);
         tx.set(&record.pid, u64::from(std::process::id()));
         tx.set(&record.order, 0);
         tx.set(&record.stage, Stage::Taken as u64);
         tx.attach_parcel(&record.parcels, order);
         tx.commit();
+        if is_copy {
+            self.inherit_holds();
+        }
         // SAFETY: it is in this process's list as of now (A5).
         Ok(unsafe { Parcel::from_place(self, order) })
     }
@@ -206,6 +220,15 @@ impl Arena {
         tx.commit();
     }
 
+    /// In the fork server that a process is a child of: says how it ended, before it is reaped.
+    pub(crate) fn tell_exit(&self, place: Offset, serial: u64, status: u32) {
+        let tx = self.begin();
+        if let Some(record) = tx.record_of(place, serial) {
+            record.exit.store(TOLD | status, Ordering::Release);
+            sys::futex_wake(&record.exit, u32::MAX);
+        }
+    }
+
     /// The records of all processes, for a look at each under the arena's lock.
     pub(crate) fn for_each_record(&self, mut look: impl FnMut(Offset, &Record)) {
         let tx = self.begin();
@@ -216,7 +239,23 @@ impl Arena {
     }
 }
 
-impl Tx<'_> {
+impl<'a> Tx<'a> {
+    /// The record at `place`, if it is of the process with this serial number.
+    pub(super) fn record_of(&self, place: Offset, serial: u64) -> Option<&'a Record> {
+        let arena = self.arena;
+        self.nodes(&arena.root().records)
+            .find(|node| *node == place)?;
+        // SAFETY: it is in the list, and the transaction keeps it there.
+        let record = unsafe { arena.record(place) };
+        (record.serial.load(Ordering::Relaxed) == serial).then_some(record)
+    }
+
+    /// The same, if its process is to begin and has not yet.
+    pub(super) fn ordered(&self, place: Offset, serial: u64) -> Option<&'a Record> {
+        let record = self.record_of(place, serial)?;
+        (record.stage() == Stage::Ordered).then_some(record)
+    }
+
     pub(super) fn new_record(&mut self, name: &str) -> Result<Offset> {
         let place = self.allocate(size_of::<Record>() as u64)?;
         // SAFETY: words anywhere in the arena are a valid record, and this block is the caller's.

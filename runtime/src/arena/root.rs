@@ -13,7 +13,7 @@ use crate::sys::RobustMutex;
 /// "multipro", to tell the arena from any other memory.
 const MAGIC: u64 = u64::from_le_bytes(*b"multipro");
 /// Changes with the layout of the arena, so that a child that is another version of the program says so.
-const LAYOUT: u64 = 1;
+const LAYOUT: u64 = 2;
 
 /// What lies at the arena's start. All zeroes but for what [`init`](Root::init) sets.
 #[repr(C, align(64))]

@@ -50,7 +50,7 @@ impl Outgoing {
     }
 
     /// Notes that the message names an object. `false` when no message is being encoded.
-    pub(super) fn refer(object: &Arc<Held>) -> bool {
+    pub(crate) fn refer(object: &Arc<Held>) -> bool {
         with_current(&OUTGOING, |outgoing| match outgoing {
             Some(outgoing) => {
                 outgoing.objects.push(Arc::clone(object));

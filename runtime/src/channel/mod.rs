@@ -14,6 +14,7 @@ mod async_forms;
 mod fd;
 mod packet;
 mod simplex;
+mod socket;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 pub use self::fd::Fd;
 use self::packet::{Content, Message, PipeBody, Received};
 pub use self::simplex::{Receiver, Sender, channel};
+use self::socket::Socket;
+pub(crate) use self::socket::cut_off;
 use crate::arena::{Draft, Handle, Incoming, Outgoing};
 use crate::error::{DecodeError, Error, RecvError, Result, SendError};
 use crate::sync::deadline_after;
@@ -63,7 +66,7 @@ use crate::wire;
 /// # Ok::<(), mp::Error>(())
 /// ```
 pub struct Connection<S, R> {
-    socket: OwnedFd,
+    socket: Socket,
     pipe: Handle<PipeBody, ()>,
     /// Which end this is: 0 or 1.
     side: u8,
@@ -113,7 +116,7 @@ pub fn pipe<A, B>() -> Result<(Connection<A, B>, Connection<B, A>)> {
 impl<S, R> Connection<S, R> {
     fn new(socket: OwnedFd, pipe: Handle<PipeBody, ()>, side: u8) -> Self {
         Self {
-            socket,
+            socket: Socket::new(socket),
             pipe,
             side,
             receiving: Mutex::default(),

@@ -83,6 +83,23 @@ pub enum Error {
         /// The method that is set.
         current: &'static str,
     },
+    /// This process was to be copied, by [`StartMethod::Fork`](crate::StartMethod::Fork), but has more than one thread: what
+    /// the others are doing would stay half done in the copy, for ever. Use `Forkserver` or `Spawn`, or fork before
+    /// threads are started. Those of this library count.
+    ForkWithThreads {
+        /// How many threads there are. Where there is no `/proc`, 2 stands for more than one.
+        threads: usize,
+    },
+    /// The fork server has more than one thread, which the function of
+    /// [`set_forkserver_preload`](crate::set_forkserver_preload) left behind, so that it cannot be copied. Let the function
+    /// end its threads, or do without.
+    ForkServerWithThreads {
+        /// How many threads there are.
+        threads: usize,
+    },
+    /// The function of [`set_forkserver_preload`](crate::set_forkserver_preload) panicked, or its arguments did not get
+    /// across.
+    Preload(Box<ProcessError>),
     /// A process could not be started: the system refused, or there is no such program or working directory. Nothing
     /// of the function ran.
     Start {
@@ -182,6 +199,20 @@ impl fmt::Display for Error {
                 "the start method is set to `{current}` already; it can be set once in a program, before the first process \
                  is started (mp::Builder::start_method chooses for one process)"
             ),
+            Error::ForkWithThreads { threads } => write!(
+                f,
+                "this process has {threads} threads and cannot be copied by fork: what the others are doing would stay half \
+                 done in the copy; use StartMethod::Forkserver or StartMethod::Spawn, or fork before threads are started \
+                 (a pool, a daemon's watch over its parent and an await have threads of this library)"
+            ),
+            Error::ForkServerWithThreads { threads } => write!(
+                f,
+                "the fork server has {threads} threads and cannot be copied: the function given to \
+                 mp::set_forkserver_preload must end the threads that it starts"
+            ),
+            Error::Preload(error) => {
+                write!(f, "the fork server cannot prepare itself as mp::set_forkserver_preload wants: {error}")
+            }
             Error::Start { function, what, source } => {
                 write!(f, "cannot start a process for `{function}`: {what}: {source}")
             }

@@ -123,7 +123,7 @@ fn enter(mode: Mode) {
 }
 
 /// Stops the program before anything of it has run.
-fn fail(message: &str) -> ! {
+pub(super) fn fail(message: &str) -> ! {
     // Not by `eprintln!`, which a test harness catches.
     let _ = writeln!(std::io::stderr(), "multiproc: {message}");
     std::process::exit(exit::BOOT_FAILED);
@@ -194,6 +194,25 @@ fn boot(mark: &str) -> ! {
     std::process::exit(code)
 }
 
+/// Runs the function of this child, a copy of another process, and ends it.
+pub(super) fn boot_copy(record: Offset, serial: u64, parent: OwnedFd, fds: Vec<OwnedFd>) -> ! {
+    let attached = arena::arena()
+        .map_err(|error| error.to_string())
+        .and_then(|arena| {
+            let order = arena.take_order(record, serial)?;
+            introduce(arena, &order, parent)?;
+            Ok((arena, order))
+        });
+    let (arena, order) = attached.unwrap_or_else(|reason| {
+        fail(&format!(
+            "a copy of this process cannot take its order: {reason}"
+        ))
+    });
+    let code = run(arena, &order, fds);
+    drop(order);
+    sys::exit_copy(code)
+}
+
 /// Takes the order that a mark tells of, with the arena and the descriptors among the arguments.
 fn attach(mark: &str) -> Result<(&'static Arena, Parcel, Vec<OwnedFd>), String> {
     let mark: Mark = mark
@@ -240,7 +259,7 @@ fn introduce(arena: &'static Arena, order: &Parcel, parent: OwnedFd) -> Result<(
         .parent_pid
         .load(std::sync::atomic::Ordering::Relaxed) as u32;
     tree::set_identity(Identity {
-        name: order.name.to_owned(),
+        name: order.name.to_owned().into(),
         lineage: order.lineage.to_owned(),
         daemon: order.daemon,
         parent: Some(Parent {
@@ -249,6 +268,8 @@ fn introduce(arena: &'static Arena, order: &Parcel, parent: OwnedFd) -> Result<(
             process: parent,
         }),
     });
+    order.changes.make()?;
+    sys::leave_interrupts_to_parent();
     if order.daemon {
         exit::follow_parent(order.leads_group)
             .map_err(|error| format!("it cannot watch its parent: {error}"))?;
@@ -262,9 +283,15 @@ fn head<'a>(bytes: &mut &'a [u8]) -> Result<Order<'a>, String> {
 }
 
 /// Runs the function, leaves its outcome, and returns the exit code.
-fn run(arena: &'static Arena, order: &Parcel, fds: Vec<OwnedFd>) -> i32 {
+fn run(arena: &'static Arena, order: &Parcel, mut fds: Vec<OwnedFd>) -> i32 {
     let mut arguments = order.bytes();
-    let outcome = match head(&mut arguments) {
+    // There were too many to pass them with the start.
+    let waiting = if order.has_descriptors() { order.take_fds() } else { Ok(Vec::new()) };
+    let head = waiting.map_err(|error| error.to_string()).and_then(|waiting| {
+        fds.extend(waiting);
+        head(&mut arguments)
+    });
+    let outcome = match head {
         Err(message) => Outcome::Decode { message },
         Ok(Order { function, .. }) => match registry::find(function) {
             None => Outcome::UnknownFunction {
@@ -288,7 +315,7 @@ fn call(
     fds: Vec<OwnedFd>,
 ) -> Result<i32, Outcome> {
     let subject = move || Subject {
-        name: tree::identity().name.clone(),
+        name: tree::identity().name.to_string(),
         pid: std::process::id(),
         function: function.name().to_owned(),
         ran: match ran(arena.me().stage()) {

@@ -1,9 +1,12 @@
 //! What a process can be given before it starts.
 
-use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::Arc;
 
-use super::{Process, StartMethod, Stdio, start, start_method};
+use super::server::Server;
+use super::surroundings::Surroundings;
+use super::{Process, StartMethod, Stdio, start};
 use crate::error::Result;
 use crate::registry::ProcessFn;
 
@@ -35,13 +38,14 @@ pub struct Builder {
     pub(super) name: Option<String>,
     pub(super) daemon: bool,
     pub(super) method: Option<StartMethod>,
-    pub(super) clear_environment: bool,
-    /// Later changes override earlier ones.
-    pub(super) environment: Vec<(OsString, Option<OsString>)>,
-    pub(super) directory: Option<PathBuf>,
+    pub(super) surroundings: Surroundings,
     pub(super) stdio: [Option<Stdio>; 3],
     /// Whether the child leads a process group of its own, which ends when it does.
     pub(super) leads_group: bool,
+    /// The fork server that makes the process, if it is not that of the start method.
+    pub(super) server: Option<Arc<Server>>,
+    /// Whether the process is the library's own: it is not counted among the children, and its starter sees to its end.
+    pub(super) hidden: bool,
 }
 
 impl Builder {
@@ -109,7 +113,7 @@ impl Builder {
         self
     }
 
-    /// Sets how to start the process. The default is that of the program, see [`start_method`].
+    /// Sets how to start the process. The default is that of the program, see [`start_method`](crate::start_method).
     ///
     /// # Examples
     ///
@@ -120,10 +124,8 @@ impl Builder {
     /// # fn main() -> mp::Result<()> {
     /// use mp::StartMethod;
     ///
-    /// mp::Builder::new().start_method(StartMethod::Spawn).spawn::<work>(())?.join()?;
-    /// if !StartMethod::available().contains(&StartMethod::Fork) {
-    ///     let refused = mp::Builder::new().start_method(StartMethod::Fork).spawn::<work>(());
-    ///     assert!(matches!(refused, Err(mp::Error::StartMethodUnavailable { method: "fork" })));
+    /// for method in StartMethod::available() {
+    ///     mp::Builder::new().start_method(*method).spawn::<work>(())?.join()?;
     /// }
     /// # Ok(())
     /// # }
@@ -154,8 +156,8 @@ impl Builder {
     /// # }
     /// ```
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.environment
-            .push((name.as_ref().to_owned(), Some(value.as_ref().to_owned())));
+        let change = (name.as_ref().to_owned(), Some(value.as_ref().to_owned()));
+        self.surroundings.changes.push(change);
         self
     }
 
@@ -203,7 +205,9 @@ impl Builder {
     /// # }
     /// ```
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
-        self.environment.push((name.as_ref().to_owned(), None));
+        self.surroundings
+            .changes
+            .push((name.as_ref().to_owned(), None));
         self
     }
 
@@ -224,8 +228,8 @@ impl Builder {
     /// # }
     /// ```
     pub fn env_clear(mut self) -> Self {
-        self.clear_environment = true;
-        self.environment.clear();
+        self.surroundings.clear_environment = true;
+        self.surroundings.changes.clear();
         self
     }
 
@@ -252,7 +256,7 @@ impl Builder {
     /// }
     /// ```
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
-        self.directory = Some(directory.as_ref().to_owned());
+        self.surroundings.directory = Some(directory.as_ref().to_owned());
         self
     }
 
@@ -330,6 +334,18 @@ impl Builder {
         self
     }
 
+    /// Lets this fork server make the process.
+    pub(crate) fn from_server(mut self, server: Arc<Server>) -> Self {
+        self.server = Some(server);
+        self
+    }
+
+    /// Keeps the process from counting among the children.
+    pub(super) fn hidden(mut self) -> Self {
+        self.hidden = true;
+        self
+    }
+
     /// Starts the process, which runs the function `F` with `args`: `()` for none, the bare value for one, a tuple for
     /// several. [`spawn!`](crate::spawn!) is shorter where the defaults will do.
     ///
@@ -360,6 +376,11 @@ impl Builder {
     ///   `mp::init()` has run.
     /// - [`Error::StartMethodUnavailable`](crate::Error::StartMethodUnavailable) if this version does not have the
     ///   start method here.
+    /// - [`Error::ForkWithThreads`](crate::Error::ForkWithThreads) if this process is to be copied and has more than one
+    ///   thread.
+    /// - [`Error::Preload`](crate::Error::Preload) and
+    ///   [`Error::ForkServerWithThreads`](crate::Error::ForkServerWithThreads) if the function of
+    ///   [`set_forkserver_preload`](crate::set_forkserver_preload) fails, or leaves threads behind.
     /// - [`Error::TooDeep`](crate::Error::TooDeep) if too many generations of processes are above this one.
     /// - [`Error::Encode`](crate::Error::Encode) if an argument cannot be encoded.
     /// - [`Error::Start`](crate::Error::Start) if the system cannot start the program, or not in that directory, or an
@@ -368,7 +389,6 @@ impl Builder {
     /// - [`Error::OutOfMemory`](crate::Error::OutOfMemory) if the shared memory is full.
     #[doc(alias = "start")]
     pub fn spawn<F: ProcessFn>(self, args: F::Args<'_>) -> Result<Process<F::Output>> {
-        self.method.unwrap_or_else(start_method).check()?;
         start::start::<F>(self, &args).map(Process::new)
     }
 }

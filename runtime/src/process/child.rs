@@ -7,12 +7,13 @@
 use std::io;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
 use super::outcome::{Outcome, ran};
-use crate::arena::{ChildRecord, Incoming, Parcel, Stage};
+use super::server::Server;
+use crate::arena::{ChildRecord, Identity, Incoming, Parcel, Stage};
 use crate::error::{Error, ProcessError, Ran, Result, Subject};
 use crate::sys::{self, AsFd, OwnedFd};
 use crate::wire;
@@ -26,6 +27,10 @@ pub(super) struct Child {
     pub(super) function: &'static str,
     pub(super) daemon: bool,
     leads_group: bool,
+    /// The fork server that made it; the kernel takes that one for its parent.
+    server: Option<Arc<Server>>,
+    /// The process whose child it is: not a copy of that one.
+    parent: Identity,
     pipes: Mutex<[Option<OwnedFd>; 3]>,
     /// How it ended: `None` in it when the exit status was lost.
     pub(super) ended: OnceLock<Option<ExitStatus>>,
@@ -67,6 +72,17 @@ pub(super) struct Started {
     pub(super) daemon: bool,
     pub(super) leads_group: bool,
     pub(super) pipes: [Option<OwnedFd>; 3],
+    pub(super) server: Option<Arc<Server>>,
+    pub(super) hidden: bool,
+}
+
+/// In a copy of a process: none of its children is one of the copy.
+pub(super) fn forget_all() {
+    for child in std::mem::take(&mut *lock(&CHILDREN)) {
+        // Who reads from the child, or writes to it, is to see the end when the original has closed it.
+        *lock(&child.pipes) = [None, None, None];
+    }
+    lock(&DETACHED).clear();
 }
 
 impl Child {
@@ -81,7 +97,10 @@ impl Child {
             daemon,
             leads_group,
             pipes,
+            server,
+            hidden,
         } = started;
+        let parent = record.arena().identity();
         let child = Arc::new(Self {
             record,
             pid,
@@ -90,11 +109,15 @@ impl Child {
             function,
             daemon,
             leads_group,
+            server,
+            parent,
             pipes: Mutex::new(pipes),
             ended: OnceLock::new(),
             reaping: Mutex::default(),
         });
-        lock(&CHILDREN).push(Arc::clone(&child));
+        if !hidden {
+            lock(&CHILDREN).push(Arc::clone(&child));
+        }
         child
     }
 
@@ -104,27 +127,46 @@ impl Child {
             if !sys::wait_ended(self.process.as_fd(), deadline)? {
                 return Ok(false);
             }
-            self.reap()?;
+            // What there is to be taken of it is its parent's.
+            if self.is_mine() {
+                return self.reap(deadline);
+            }
         }
         Ok(true)
     }
 
-    /// Takes the exit status of the process, which has ended, and gives back what it held.
-    fn reap(&self) -> io::Result<()> {
+    /// Whether this process is its parent, and not a copy of its parent.
+    fn is_mine(&self) -> bool {
+        self.record.arena().identity() == self.parent
+    }
+
+    /// Takes the exit status of the process, which has ended, and gives back what it held. `false` if the status is to come, and
+    /// has not come by `deadline`.
+    fn reap(&self, deadline: Option<Instant>) -> io::Result<bool> {
         let _reaping = lock(&self.reaping);
         if self.ended.get().is_some() {
-            return Ok(());
+            return Ok(true);
         }
-        if self.leads_group {
-            // It has ended, and keeps its number until it is reaped: nobody else's group is hit.
-            sys::kill_group(self.pid);
-        }
-        let status = match sys::reap(self.process.as_fd()) {
-            Ok(Some(status)) => Some(status),
-            // The descriptor said that it has ended.
-            Ok(None) => return Ok(()),
-            Err(_) => self.status_by_outcome(),
+        let status = if let Some(server) = &self.server {
+            match self.status_by_server(server, deadline) {
+                Some(status) => status,
+                None => return Ok(false),
+            }
+        } else {
+            if self.leads_group {
+                // It has ended, and keeps its number until it is reaped: nobody else's group is hit.
+                sys::kill_group(self.pid);
+            }
+            match sys::reap(self.process.as_fd()) {
+                Ok(Some(status)) => Some(status),
+                // The descriptor said that it has ended.
+                Ok(None) => return Ok(false),
+                Err(_) => self.status_by_others(),
+            }
         };
+        if self.leads_group {
+            sys::kill_group_of(self.process.as_fd());
+        }
         // SAFETY: the process has ended: its descriptor is readable, and if its status was there, it is taken.
         #[allow(unsafe_code)]
         unsafe {
@@ -137,13 +179,59 @@ impl Child {
                 list.swap_remove(index);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// The exit status of a process that somebody else has waited for, if what it left behind tells.
+    /// The exit status that the fork server tells, or the kernel, if the server is dead; `None` if it does not come by `deadline`.
+    ///
+    /// A deadline that has passed is exceeded by a moment: the process has ended, and the server is about to tell.
+    fn status_by_server(
+        &self,
+        server: &Server,
+        deadline: Option<Instant>,
+    ) -> Option<Option<ExitStatus>> {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        const NAP: Duration = Duration::from_millis(10);
+        let begin = Instant::now();
+        loop {
+            if let Some(told) = self.record.told_exit() {
+                return Some(Some(sys::status_from_words(told)));
+            }
+            let now = Instant::now();
+            // The server tells before it reaps. Whoever reaps in place of a dead one may take a moment.
+            if server.has_ended() {
+                let status = sys::status_of_reaped(self.process.as_fd());
+                if status.is_some() {
+                    return Some(status);
+                }
+                if now >= begin + PATIENCE {
+                    return Some(self.status_by_outcome());
+                }
+            } else if now >= begin + PATIENCE && deadline.is_some_and(|deadline| now >= deadline) {
+                return None;
+            }
+            self.record.wait_for_exit(now + NAP);
+        }
+    }
+
+    /// The exit status of a process that somebody else has waited for, if the kernel or what it left behind tells.
+    fn status_by_others(&self) -> Option<ExitStatus> {
+        sys::status_of_reaped(self.process.as_fd()).or_else(|| self.status_by_outcome())
+    }
+
+    /// The exit status that fits to what the process left behind, if it did.
     fn status_by_outcome(&self) -> Option<ExitStatus> {
         let outcome = self.look_at_outcome(|outcome, _| outcome.exit_code())?;
         Some(sys::exit_status(outcome.ok()?))
+    }
+
+    /// How it ended, if it has and that is known.
+    pub(super) fn status(&self) -> Option<ExitStatus> {
+        if self.is_mine() {
+            *self.ended.get()?
+        } else {
+            sys::status_of_reaped(self.process.as_fd())
+        }
     }
 
     /// Takes the outcome, shows it with the bytes that follow, and puts it back.
@@ -181,6 +269,11 @@ impl Child {
         };
         self.wait_until(None)
             .map_err(|error| failed(format!("cannot wait for it: {error}")))?;
+        if !self.is_mine() {
+            return Err(failed(
+                "this process is a copy of its parent, and has no right to its value; its parent has".to_owned(),
+            ));
+        }
         match self.record.take_outcome() {
             Some(parcel) => {
                 let fds = parcel.take_fds();
@@ -277,6 +370,21 @@ impl Child {
                 error,
             )
         })
+    }
+
+    /// Kills the process and all of the process group that it leads.
+    pub(super) fn kill_group(&self) {
+        if self.ended.get().is_none() {
+            if self.server.is_none() {
+                // Until it is reaped, its number is its own; afterwards its group is gone.
+                sys::kill_group(self.pid);
+            } else if !sys::kill_group_of(self.process.as_fd())
+                && !sys::wait_ended(self.process.as_fd(), Some(Instant::now())).unwrap_or(true)
+            {
+                sys::kill_group(self.pid);
+            }
+        }
+        let _ = self.signal(sys::SIGKILL);
     }
 
     /// Nobody has a [`Process`](crate::Process) of this child any more.

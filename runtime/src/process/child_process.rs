@@ -212,14 +212,12 @@ impl ChildProcess {
     }
 
     fn waited(&self, deadline: Option<Instant>) -> Option<ExitStatus> {
-        let Child {
-            name, pid, ended, ..
-        } = &*self.0;
+        let Child { name, pid, .. } = &*self.0;
         match self.0.wait_until(deadline) {
             Ok(false) => None,
-            Ok(true) => match ended.get() {
-                Some(Some(status)) => Some(*status),
-                _ => panic!(
+            Ok(true) => match self.0.status() {
+                Some(status) => Some(status),
+                None => panic!(
                     "the exit status of process `{name}` (pid {pid}) is lost: something else in this program waited for it"
                 ),
             },
@@ -255,7 +253,7 @@ impl ChildProcess {
             .wait_until(Some(Instant::now()))
             .ok()
             .filter(|ended| *ended)?;
-        let (code, signal, _) = sys::status_parts((*self.0.ended.get()?)?);
+        let (code, signal, _) = sys::status_parts(self.0.status()?);
         code.or(signal.map(|signal| -signal))
     }
 
@@ -455,11 +453,7 @@ impl AsFd for ChildProcess {
 impl ChildProcess {
     /// Kills the process, and all of the group that it leads.
     pub(crate) fn kill_group(&self) {
-        // Until it is reaped, its number is its own; afterwards its group is gone.
-        if self.0.ended.get().is_none() {
-            sys::kill_group(self.0.pid);
-        }
-        let _ = self.kill();
+        self.0.kill_group();
     }
 }
 

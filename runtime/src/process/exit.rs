@@ -1,7 +1,7 @@
 //! The end of a process: what becomes of its children.
 //!
 //! In this order: `main` returns (or the function of a child, or somebody calls [`std::process::exit`]); daemons are
-//! terminated, and killed if they do not end; the other children are joined. Nothing of it happens when a process is killed:
+//! terminated, and killed if they do not end; the other children are joined; the fork server ends. Nothing of it happens when a process is killed:
 //! then its daemons see their parent's end, and follow.
 
 use std::io;
@@ -9,7 +9,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{child, tree};
+use super::{child, server, tree};
 use crate::sys::{self, AsFd};
 
 /// The exit code of a process that could not take its order.
@@ -33,6 +33,13 @@ pub(super) fn prepare() {
 /// The process whose children these are: a copy of it, made by a `fork` that this library knows nothing of, has none.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 
+/// In a copy of a process: sees to the children of this one, and to no more, at its end.
+pub(super) fn begin_copy() {
+    OWNER.store(std::process::id(), Ordering::Relaxed);
+    ENDING.store(false, Ordering::Relaxed);
+    sys::wall_off_exit(see_off);
+}
+
 /// Whether this process is at its end.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
@@ -42,9 +49,13 @@ pub(crate) fn is_ending() -> bool {
 }
 
 extern "C" fn finish() {
-    if std::process::id() != OWNER.load(Ordering::Relaxed) {
-        return;
+    if std::process::id() == OWNER.load(Ordering::Relaxed) {
+        see_off();
     }
+}
+
+/// Ends the daemons among the children of this process, and waits for all of them.
+fn see_off() {
     ENDING.store(true, Ordering::SeqCst);
     let (daemons, others): (Vec<_>, Vec<_>) = child::children()
         .into_iter()
@@ -62,6 +73,7 @@ extern "C" fn finish() {
     for child in &others {
         let _ = child.wait_until(None);
     }
+    server::end();
 }
 
 /// Ends this process when its parent ends, however that ends, and all of its process group if it leads one.

@@ -4,10 +4,27 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use crate::error::{Error, Result};
+use crate::sys;
 
 /// How a child process is started.
 ///
-/// Not every version and platform has every method: [`available`](Self::available) tells.
+/// | | `Spawn` | `Fork` | `Forkserver` |
+/// |---|---|---|---|
+/// | the child is | the program, executed anew | a copy of its parent | a copy of a server that has done nothing |
+/// | it finds in `static`s | what the program begins with | what its parent had there | what [`set_forkserver_preload`](crate::set_forkserver_preload) left there |
+/// | its parent may have threads | yes | no | yes |
+/// | the start costs | an exec, whatever memory the parent has | page tables, as the parent's memory | page tables of the server |
+/// | files that the parent has open | are closed in it | are open in it | are closed in it |
+///
+/// In all three, arguments and value travel in the same way, handles work, environment, working directory and standard streams are
+/// those of the parent unless the builder says otherwise, signals that the parent handles have their default action, and what
+/// the parent registered for its own exit does not happen in the child.
+///
+/// A copy begins with its parent's memory, but it is not its parent: it has no children yet, and its parent's connections
+/// lead nowhere in it, so that both ends see each other's end. Pass as arguments what it is to use. Where the function of a copy calls
+/// [`std::process::exit`] itself instead of returning, values of its parent's thread-local variables are dropped in it as well.
+///
+/// Not every platform has every method: [`available`](Self::available) tells.
 ///
 /// # Examples
 ///
@@ -22,15 +39,20 @@ use crate::error::{Error, Result};
 pub enum StartMethod {
     /// The program is executed anew. The child shares nothing with its parent but the tree's shared memory.
     Spawn,
-    /// The parent is copied, as long as it has one thread.
+    /// The parent is copied. It must have one thread, because what others are doing would stay half done in the copy, a lock
+    /// for ever locked: with more, a start is [`Error::ForkWithThreads`]. Threads of this library count: a pool has some, the
+    /// first `await` of a process starts one, and a daemon has one that watches its parent.
     Fork,
-    /// A server process, executed anew and kept to one thread, is copied.
+    /// A server process is copied, which is executed anew at the first use, and does nothing but to be copied. Each process has its
+    /// own. It ends with the process, and is replaced if it is killed.
     Forkserver,
 }
 
 static CHOSEN: OnceLock<StartMethod> = OnceLock::new();
 
 impl StartMethod {
+    const ALL: [Self; 3] = [Self::Spawn, Self::Fork, Self::Forkserver];
+
     /// Returns the methods that this version has on this platform, the default one first.
     ///
     /// # Examples
@@ -40,7 +62,11 @@ impl StartMethod {
     /// ```
     #[doc(alias = "get_all_start_methods")]
     pub fn available() -> &'static [StartMethod] {
-        &[StartMethod::Spawn]
+        if sys::CAN_FORK {
+            &Self::ALL
+        } else {
+            &[StartMethod::Spawn]
+        }
     }
 
     /// Returns the name, as `#[mp::main(start_method = "…")]` takes it.
@@ -60,13 +86,7 @@ impl StartMethod {
 
     /// The method of this name.
     pub(super) fn from_name(name: &str) -> Option<Self> {
-        [
-            StartMethod::Spawn,
-            StartMethod::Fork,
-            StartMethod::Forkserver,
-        ]
-        .into_iter()
-        .find(|method| method.name() == name)
+        Self::ALL.into_iter().find(|method| method.name() == name)
     }
 
     pub(super) fn check(self) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Processes that run a function and give its value.
 //!
 //! ```text
-//!  Builder::spawn            start                             boot (in the child, before `main`'s own statements)
+//!  Builder::spawn            start: exec, fork, server         boot (in the child, before `main`'s own statements, or copy)
 //!  encode arguments ──▶ order in a record ──▶ launch ─ ─ ─ ─▶ mark, descriptors ──▶ take order ──▶ look up, decode
 //!                                                                                                    │
 //!  Process::join ◀── outcome from the record ◀── pidfd: it has ended ◀── exit ◀── leave outcome ◀── run, encode
@@ -15,12 +15,17 @@ mod boot;
 mod builder;
 mod child;
 mod child_process;
+mod copy;
+mod exec;
 mod exit;
+mod fork;
 mod method;
 mod outcome;
+mod server;
 mod spawn_macro;
 mod start;
 mod stdio;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -39,10 +44,12 @@ pub use boot::{main, test};
 pub use builder::Builder;
 use child::Child;
 pub use child_process::ChildProcess;
+pub use exec::set_executable;
 pub(crate) use exit::is_ending;
 pub use method::{StartMethod, set_start_method, start_method};
 pub(crate) use outcome::{describe_panic, watch_panics};
-pub use start::set_executable;
+pub(crate) use server::Server;
+pub use server::set_forkserver_preload;
 pub use stdio::Stdio;
 pub use tree::{
     CurrentProcess, ParentProcess, active_children, cpu_count, current_process, parent_process,

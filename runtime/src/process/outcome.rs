@@ -6,6 +6,7 @@ use std::panic::PanicHookInfo;
 
 use serde::{Deserialize, Serialize};
 
+use super::surroundings::Changes;
 use crate::arena::{Arena, Draft, Outgoing};
 use crate::error::{Error, Panic, Ran, Subject};
 use crate::wire;
@@ -21,6 +22,8 @@ pub(super) struct Order<'a> {
     pub(super) daemon: bool,
     /// Whether it leads a process group of its own, which ends when its parent does.
     pub(super) leads_group: bool,
+    /// What a copy of a process is to change.
+    pub(super) changes: Changes,
 }
 
 /// The head of an outcome; after `Value` the encoded value follows.

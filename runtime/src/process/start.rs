@@ -1,59 +1,78 @@
-//! Starting a child.
+//! Starting a child, by whatever method.
+//!
+//! Its order is written first, into a record in the shared memory, so that what the methods pass is the same: the record's
+//! place, and descriptors.
 //!
 //! # Safety
 //!
 //! One thing is `unsafe`: to bury the record of a process that was not started.
 
-use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::boot::{self, Mark};
 use super::child::{self, Child, Started};
 use super::outcome::Order;
-use super::{Builder, tree};
-use crate::arena::{self, Arena, CHILD_MARK, ChildRecord, Draft, MAX_DEPTH};
+use super::server::{self, Server};
+use super::stdio;
+use super::surroundings::{Changes, Surroundings, Variables};
+use super::{Builder, StartMethod, boot, exec, fork, start_method, tree};
+use crate::arena::{self, Arena, ChildRecord, Draft, MAX_DEPTH};
 use crate::error::{Error, Result};
 use crate::registry::{self, ProcessFn};
-use crate::sys::{self, AsFd, BorrowedFd, ChildStdio, Launch, Launched, OwnedFd};
+use crate::sys::{self, OwnedFd, Streams};
 use crate::wire;
 
-static EXECUTABLE: Mutex<Option<PathBuf>> = Mutex::new(None);
-
-/// Sets the program that children of this process execute, instead of this process's own.
-///
-/// It must be a program with the same process functions, most likely the same program in a place that does not go
-/// away.
-///
-/// # Examples
-///
-/// ```
-/// #[mp::process_fn]
-/// fn work() {}
-///
-/// #[mp::main]
-/// fn main() -> mp::Result<()> {
-///     mp::set_executable("/no/such/program");
-///     assert!(matches!(mp::spawn!(work), Err(mp::Error::Start { .. })));
-///
-///     mp::set_executable(std::env::current_exe()?);
-///     mp::spawn!(work)?.join()?;
-///     Ok(())
-/// }
-/// ```
-pub fn set_executable(path: impl Into<PathBuf>) {
-    *EXECUTABLE
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(path.into());
+/// A child that is about to begin.
+pub(super) struct Beginning<'a> {
+    pub(super) arena: &'static Arena,
+    pub(super) record: &'a ChildRecord,
+    function: &'static str,
+    pub(super) streams: &'a Streams,
+    pub(super) surroundings: &'a Surroundings,
+    pub(super) leads_group: bool,
 }
+
+/// A child that has begun.
+pub(super) struct Begun {
+    pub(super) pid: u32,
+    pub(super) process: OwnedFd,
+}
+
+impl Beginning<'_> {
+    /// What turns an error of the system into that of the start.
+    pub(super) fn failed(&self, what: &str) -> impl FnOnce(io::Error) -> Error + use<> {
+        failed(self.function, what)
+    }
+}
+
+fn failed(function: &str, what: &str) -> impl FnOnce(io::Error) -> Error + use<> {
+    let (function, what) = (function.to_owned(), what.to_owned());
+    move |source| Error::Start {
+        function,
+        what,
+        source,
+    }
+}
+
+/// How a child is to be started.
+enum Way {
+    Exec,
+    Fork,
+    Server(Arc<Server>),
+}
+
+/// The fork server may die while it is asked, and is started again then. That it does so again and again is an error.
+const MOST_ATTEMPTS: usize = 3;
 
 /// Starts a child that runs `F`.
 pub(super) fn start<F: ProcessFn>(builder: Builder, args: &F::Args<'_>) -> Result<Arc<Child>> {
     if !boot::is_initialized() {
         return Err(Error::NotInitialized);
     }
+    let method = builder.method.unwrap_or_else(start_method);
+    method.check()?;
     let arena = arena::arena()?;
     let depth = arena.me().depth.load(Ordering::Relaxed);
     if depth >= MAX_DEPTH {
@@ -63,136 +82,134 @@ pub(super) fn start<F: ProcessFn>(builder: Builder, args: &F::Args<'_>) -> Resul
     }
     child::reap_detached();
     arena.sweep();
+    let Builder {
+        name,
+        daemon,
+        stdio,
+        surroundings,
+        leads_group,
+        server,
+        hidden,
+        ..
+    } = builder;
+    if let Some(directory) = &surroundings.directory {
+        check_directory(directory).map_err(failed(
+            F::NAME,
+            &format!(
+                "its working directory `{}` cannot be entered",
+                directory.display()
+            ),
+        ))?;
+    }
+    let streams = stdio::open(stdio);
+    let streams = streams.map_err(failed(
+        F::NAME,
+        "cannot open one of its standard streams",
+    ))?;
     let me = tree::identity();
-    let lineage = me.lineage_of_child(arena.me().children.fetch_add(1, Ordering::Relaxed) + 1);
-    let name = builder
-        .name
-        .clone()
-        .unwrap_or_else(|| format!("Process-{lineage}"));
-    let order = Order {
-        function: F::NAME,
-        name: &name,
-        lineage: &lineage,
-        parent_name: &me.name,
-        daemon: builder.daemon,
-        leads_group: builder.leads_group,
+    let lineage = if hidden {
+        String::new()
+    } else {
+        me.lineage_of_child(arena.me().children.fetch_add(1, Ordering::Relaxed) + 1)
     };
-    let encode = |draft: &mut Draft| {
-        wire::append(&order, draft, &|| "the order for a process".to_owned())?;
-        registry::encode::<F>(args, draft)
-    };
-    wire::with_draft(encode, |draft, outgoing| {
-        // Those that the child inherits need not wait for it.
-        let fds = std::mem::take(&mut outgoing.fds);
-        let parcel = draft.finish(arena, outgoing)?;
-        let record = ChildRecord::new(arena, &name, parcel)?;
-        let (daemon, leads_group) = (builder.daemon, builder.leads_group);
-        match execute(arena, &record, F::NAME, builder, &fds) {
-            Ok((launched, process)) => {
-                let Launched { pid, pipes } = launched;
-                let name = name.clone();
-                Ok(Child::enter(Started {
-                    record,
-                    pid,
-                    process,
-                    name,
-                    function: F::NAME,
-                    daemon,
-                    leads_group,
-                    pipes,
-                }))
+    let name = name.unwrap_or_else(|| format!("Process-{lineage}"));
+
+    for _ in 0..MOST_ATTEMPTS {
+        let way = match (&server, method) {
+            (Some(server), _) => Way::Server(Arc::clone(server)),
+            (None, StartMethod::Spawn) => Way::Exec,
+            (None, StartMethod::Fork) => Way::Fork,
+            (None, StartMethod::Forkserver) => Way::Server(server::mine()?),
+        };
+        let changes = match &way {
+            Way::Exec => {
+                let checked = surroundings.environment().map(drop);
+                checked.map(|()| Changes::default())
             }
-            Err(error) => {
-                // SAFETY: no process was started, or it was waited for.
-                #[allow(unsafe_code)]
-                unsafe {
-                    record.bury();
-                }
-                Err(error)
-            }
-        }
-    })?
+            Way::Fork => surroundings.changes_of(&std::env::vars_os().collect::<Variables>()),
+            Way::Server(server) => surroundings.changes_of(server.environment()),
+        };
+        let order = Order {
+            function: F::NAME,
+            name: &name,
+            lineage: &lineage,
+            parent_name: &me.name,
+            daemon,
+            leads_group,
+            changes: changes.map_err(failed(F::NAME, "cannot make its environment"))?,
+        };
+        let encode = |draft: &mut Draft| {
+            wire::append(&order, draft, &|| "the order for a process".to_owned())?;
+            registry::encode::<F>(args, draft)
+        };
+        let (record, fds) = wire::with_draft(encode, |draft, outgoing| {
+            // Those that the child inherits need not wait for it.
+            let fds = match &way {
+                Way::Server(_) if outgoing.fds.len() > server::MOST_FDS => Vec::new(),
+                _ => std::mem::take(&mut outgoing.fds),
+            };
+            let parcel = draft.finish(arena, outgoing)?;
+            Ok::<_, Error>((ChildRecord::new(arena, &name, parcel)?, fds))
+        })??;
+        let beginning = Beginning {
+            arena,
+            record: &record,
+            function: F::NAME,
+            streams: &streams,
+            surroundings: &surroundings,
+            leads_group,
+        };
+        let begun = match &way {
+            Way::Exec => exec::begin(&beginning, &fds).map(Some),
+            Way::Fork => fork::begin(&beginning, fds).map(Some),
+            Way::Server(server) => server.begin(&beginning, &fds),
+        };
+        let begun = begun.inspect_err(|_| never_started(&record))?;
+        let Some(Begun { pid, process }) = begun else {
+            never_started(&record);
+            continue;
+        };
+        return Ok(Child::enter(Started {
+            record,
+            pid,
+            process,
+            name,
+            function: F::NAME,
+            daemon,
+            leads_group,
+            pipes: streams.pipes,
+            server: match way {
+                Way::Server(server) => Some(server),
+                _ => None,
+            },
+            hidden,
+        }));
+    }
+    let reason = io::Error::other("something kills it; is the system out of memory?");
+    Err(failed(
+        F::NAME,
+        &format!("the fork server died {MOST_ATTEMPTS} times while it was asked"),
+    )(reason))
 }
 
-/// Executes the program for the child with this record.
-fn execute(
-    arena: &Arena,
-    record: &ChildRecord,
-    function: &str,
-    builder: Builder,
-    passed: &[OwnedFd],
-) -> Result<(Launched, OwnedFd)> {
-    let failed = |what: &str| {
-        let (function, what) = (function.to_owned(), what.to_owned());
-        move |source: io::Error| Error::Start {
-            function,
-            what,
-            source,
-        }
-    };
-    let [stdin, stdout, stderr] = builder.stdio;
-    let open = |stream: Option<super::Stdio>, writable| {
-        let opened = stream.map_or(Ok(ChildStdio::Inherit), |stream| stream.open(writable));
-        opened.map_err(failed("cannot open one of its standard streams"))
-    };
-    let stdio = [
-        open(stdin, false)?,
-        open(stdout, true)?,
-        open(stderr, true)?,
-    ];
-
-    let myself = my_descriptor().map_err(failed("cannot open a descriptor of this process"))?;
-    let mut fds: Vec<BorrowedFd<'_>> = arena.fds().into();
-    fds.push(myself);
-    fds.extend(passed.iter().map(AsFd::as_fd));
-    // In a test, the test harness writes to standard output before the child's function begins.
-    let quiet = boot::test_path().is_some();
-    let placeholder = if quiet {
-        Some(sys::dup_above(myself, 0).map_err(failed("cannot duplicate a descriptor"))?)
-    } else {
-        None
-    };
-    fds.extend(placeholder.as_ref().map(AsFd::as_fd));
-
-    let numbers = Launch::numbers(&fds, &stdio);
-    let mark = Mark {
-        record: record.place().0,
-        serial: record.serial(),
-        stdout: quiet,
-        fds: numbers,
-    };
-    let launch = Launch {
-        programs: programs(),
-        arguments: arguments(),
-        environment: environment(builder.clear_environment, builder.environment, &mark)
-            .map_err(failed("cannot make its environment"))?,
-        directory: builder.directory.clone(),
-        fds: &fds,
-        stdio,
-        quiet_stdout: quiet,
-        lead_group: builder.leads_group,
-    };
-    if let Some(directory) = &builder.directory {
-        check_directory(directory).map_err(failed(&format!(
-            "its working directory `{}` cannot be entered",
-            directory.display()
-        )))?;
+/// Gives back what was prepared for a process that was not started, or was waited for, or will find its order withdrawn.
+fn never_started(record: &ChildRecord) {
+    // SAFETY: that is who this is called for.
+    #[allow(unsafe_code)]
+    unsafe {
+        record.bury();
     }
-    let programs = launch.programs.clone();
-    let launched = sys::launch(launch).map_err(|error| {
-        let tried: Vec<_> = programs
-            .iter()
-            .map(|program| program.display().to_string())
-            .collect();
-        failed(&format!("cannot execute {}", tried.join(" or ")))(error)
-    })?;
-    match sys::open_process(launched.pid) {
-        Ok(process) => Ok((launched, process)),
+}
+
+/// The child with this id, which nobody has waited for.
+pub(super) fn open_begun(beginning: &Beginning<'_>, pid: u32) -> Result<Begun> {
+    match sys::open_process(pid) {
+        Ok(process) => Ok(Begun { pid, process }),
         Err(error) => {
-            sys::abandon_child(launched.pid);
-            Err(failed(
-                "cannot open a descriptor of the new process (it was killed)",
-            )(error))
+            sys::abandon_child(pid);
+            Err(beginning.failed("cannot open a descriptor of the new process (it was killed)")(
+                error,
+            ))
         }
     }
 }
@@ -207,69 +224,18 @@ fn check_directory(directory: &Path) -> io::Result<()> {
 }
 
 /// A descriptor of this process, for its children to see its end.
-fn my_descriptor() -> io::Result<BorrowedFd<'static>> {
-    static MYSELF: OnceLock<OwnedFd> = OnceLock::new();
-    if let Some(fd) = MYSELF.get() {
-        return Ok(fd.as_fd());
+static MYSELF: Mutex<Option<Arc<OwnedFd>>> = Mutex::new(None);
+
+pub(super) fn my_descriptor() -> io::Result<Arc<OwnedFd>> {
+    let mut myself = MYSELF.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(fd) = &*myself {
+        return Ok(Arc::clone(fd));
     }
-    let fd = sys::open_self()?;
-    Ok(MYSELF.get_or_init(|| fd).as_fd())
+    let fd = Arc::new(sys::open_self()?);
+    Ok(Arc::clone(myself.insert(fd)))
 }
 
-/// The link to this program works after the file was replaced or deleted; the path serves where there is no `/proc`.
-fn programs() -> Vec<PathBuf> {
-    let chosen = EXECUTABLE
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
-        .clone();
-    match chosen {
-        Some(program) => vec![program],
-        None => std::iter::once(PathBuf::from("/proc/self/exe"))
-            .chain(std::env::current_exe().ok())
-            .collect(),
-    }
-}
-
-/// The child has the arguments of its parent, as a copy would; in a test, those that lead to the same test.
-fn arguments() -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = std::env::args_os().collect();
-    if arguments.is_empty() {
-        arguments.push("multiproc".into());
-    }
-    if let Some(test) = boot::test_path() {
-        arguments.truncate(1);
-        let lead = [
-            test,
-            "--exact",
-            "--nocapture",
-            "--quiet",
-            "--test-threads=1",
-            "--include-ignored",
-        ];
-        arguments.extend(lead.map(OsString::from));
-    }
-    arguments
-}
-
-fn environment(
-    clear: bool,
-    changes: Vec<(OsString, Option<OsString>)>,
-    mark: &Mark,
-) -> io::Result<Vec<(OsString, OsString)>> {
-    let mut variables: Vec<(OsString, OsString)> = if clear {
-        Vec::new()
-    } else {
-        std::env::vars_os().collect()
-    };
-    for (name, value) in changes {
-        if name.is_empty() || name.as_encoded_bytes().contains(&b'=') {
-            let error = format!("an environment variable cannot be named {name:?}");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
-        }
-        variables.retain(|(existing, _)| *existing != name);
-        variables.extend(value.map(|value| (name, value)));
-    }
-    variables.retain(|(name, _)| name != CHILD_MARK);
-    variables.push((CHILD_MARK.into(), mark.to_string().into()));
-    Ok(variables)
+/// In a copy: what was the descriptor of this process is that of its parent.
+pub(super) fn forget_my_descriptor() {
+    *MYSELF.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }

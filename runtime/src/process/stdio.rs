@@ -3,16 +3,15 @@
 use std::fs::File;
 use std::io;
 
-use crate::sys::{self, ChildStdio, OwnedFd};
+use crate::sys::{self, OwnedFd, Streams};
 
 /// Where one of a child's standard streams goes.
 ///
 /// Whatever converts into it can be given to [`Builder::stdin`](crate::Builder::stdin) and its kin: a [`File`], an
 /// [`OwnedFd`], a [`std::process::Stdio`].
 ///
-/// A [`std::process::Stdio`], and so [`piped`](Self::piped), cannot be looked into, so that a start with one goes
-/// through [`std::process::Command`] with fork, whose cost grows with the memory of the parent. The others do not have
-/// that cost.
+/// A [`std::process::Stdio`] cannot be looked into: where it leads is found by a fork of the parent, whose cost grows with the
+/// memory of the parent. The others do not have that cost.
 ///
 /// # Examples
 ///
@@ -37,6 +36,7 @@ pub struct Stdio(Kind);
 enum Kind {
     Inherit,
     Null,
+    Piped,
     Fd(OwnedFd),
     File(File),
     Std(std::process::Stdio),
@@ -102,23 +102,47 @@ impl Stdio {
     /// # }
     /// ```
     pub fn piped() -> Self {
-        Self(Kind::Std(std::process::Stdio::piped()))
+        Self(Kind::Piped)
     }
+}
 
-    /// What the start of a program takes.
-    pub(super) fn open(self, writable: bool) -> io::Result<ChildStdio> {
-        let file = match self.0 {
-            Kind::Inherit => return Ok(ChildStdio::Inherit),
-            Kind::Fd(fd) => return Ok(ChildStdio::Fd(fd)),
-            Kind::Std(stdio) => return Ok(ChildStdio::Std(stdio)),
-            Kind::Null => File::options()
-                .read(!writable)
-                .write(writable)
-                .open("/dev/null"),
-            Kind::File(file) => Ok(file),
+/// Opens what a child's standard streams are to be; those that are missing are its parent's.
+pub(super) fn open(streams: [Option<Stdio>; 3]) -> io::Result<Streams> {
+    let mut opened = Streams::default();
+    let mut opaque = [None, None, None];
+    for (number, stream) in streams.into_iter().enumerate() {
+        let writable = number > 0;
+        let file = match stream {
+            None | Some(Stdio(Kind::Inherit)) => continue,
+            Some(Stdio(Kind::Std(stdio))) => {
+                opaque[number] = Some(stdio);
+                continue;
+            }
+            Some(Stdio(Kind::Piped)) => {
+                let (read, write) = sys::stream_pipe()?;
+                let (fd, pipe) = if writable { (write, read) } else { (read, write) };
+                (opened.fds[number], opened.pipes[number]) = (Some(fd), Some(pipe));
+                continue;
+            }
+            Some(Stdio(Kind::Fd(fd))) => fd,
+            Some(Stdio(Kind::File(file))) => sys::fd_of_file(file)?,
+            Some(Stdio(Kind::Null)) => {
+                let mut options = File::options();
+                let null = options.read(!writable).write(writable).open("/dev/null")?;
+                sys::fd_of_file(null)?
+            }
         };
-        file.and_then(sys::fd_of_file).map(ChildStdio::Fd)
+        opened.fds[number] = Some(file);
     }
+    if opaque.iter().any(Option::is_some) {
+        let found = sys::open_streams(opaque)?;
+        for (number, (fd, pipe)) in found.fds.into_iter().zip(found.pipes).enumerate() {
+            if fd.is_some() {
+                (opened.fds[number], opened.pipes[number]) = (fd, pipe);
+            }
+        }
+    }
+    Ok(opened)
 }
 
 impl From<std::process::Stdio> for Stdio {

@@ -1,6 +1,7 @@
 //! This process's place in the tree.
 
-use std::sync::{Arc, OnceLock};
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::child;
@@ -13,7 +14,7 @@ use crate::wait::Waitable;
 /// Who this process is.
 #[derive(Debug)]
 pub(super) struct Identity {
-    pub(super) name: String,
+    pub(super) name: Cow<'static, str>,
     /// The numbers of the process and its forebears among their siblings: "1:2". Empty for the first process.
     pub(super) lineage: String,
     pub(super) daemon: bool,
@@ -28,20 +29,23 @@ pub(super) struct Parent {
     pub(super) process: OwnedFd,
 }
 
-static IDENTITY: OnceLock<Identity> = OnceLock::new();
+/// A copy of a process has another one than its original.
+static IDENTITY: Mutex<Option<&'static Identity>> = Mutex::new(None);
 
 pub(super) fn set_identity(identity: Identity) {
-    let _ = IDENTITY.set(identity);
+    *IDENTITY.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::leak(Box::new(identity)));
 }
 
 /// Who this process is: the first of its tree, unless its boot said otherwise.
 pub(super) fn identity() -> &'static Identity {
-    IDENTITY.get_or_init(|| Identity {
-        name: "MainProcess".to_owned(),
+    static FIRST: Identity = Identity {
+        name: Cow::Borrowed("MainProcess"),
         lineage: String::new(),
         daemon: false,
         parent: None,
-    })
+    };
+    let identity = IDENTITY.lock().unwrap_or_else(PoisonError::into_inner);
+    identity.unwrap_or(&FIRST)
 }
 
 impl Identity {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Signal;
 use super::wait::{Patience, deadline_after};
-use crate::arena::{Arena, Body, Care, Debts, Handle, Kind, Offset, Tx};
+use crate::arena::{Arena, Body, Care, Debts, Handle, Identity, Kind, Offset, Tx};
 use crate::error::{AcquireError, ReleaseError, Result};
 
 /// How long somebody waits for a permit before it looks whether one is owed by a dead process.
@@ -130,6 +130,8 @@ pub struct SemaphorePermit<'a> {
     semaphore: &'a SemaphoreBody,
     arena: &'static Arena,
     debt: &'a AtomicU64,
+    /// Who acquired it: what a copy of that process has of it is no permit.
+    owner: Identity,
 }
 
 impl SemaphorePermit<'_> {
@@ -147,15 +149,20 @@ impl SemaphorePermit<'_> {
     /// # Ok::<(), mp::Error>(())
     /// ```
     pub fn forget(self) {
-        let mut tx = self.arena.begin();
-        tx.add(self.debt, -1);
-        tx.commit();
+        if self.owner == self.arena.identity() {
+            let mut tx = self.arena.begin();
+            tx.add(self.debt, -1);
+            tx.commit();
+        }
         std::mem::forget(self);
     }
 }
 
 impl Drop for SemaphorePermit<'_> {
     fn drop(&mut self) {
+        if self.owner != self.arena.identity() {
+            return;
+        }
         let mut tx = self.arena.begin();
         self.semaphore.give(&mut tx, 1);
         tx.add(self.debt, -1);
@@ -210,6 +217,7 @@ pub(super) trait Permits {
             semaphore,
             arena,
             debt,
+            owner: arena.identity(),
         })
     }
 

@@ -9,12 +9,14 @@ use crate::error::{Error, Result};
 use crate::pool::body::PoolHandle;
 use crate::pool::relay::{Relay, Source};
 use crate::pool::serve::{Post, Serve};
-use crate::process::{Builder, Process, StartMethod, Stdio};
+use crate::process::{self, Builder, Process, Server, StartMethod, Stdio};
 use crate::sys::{self, AsFd, BorrowedFd};
 
 pub(in crate::pool) struct Processes {
     relay: Arc<Relay>,
-    method: Option<StartMethod>,
+    method: StartMethod,
+    /// What makes the workers of `Fork`: a copy of the pool's maker, which has threads as soon as it has the pool.
+    server: Option<Arc<Server>>,
     environment: Vec<(OsString, OsString)>,
     /// The processors that workers run on, one each, round and round.
     cpus: Vec<usize>,
@@ -32,6 +34,11 @@ impl Processes {
         environment: Vec<(OsString, OsString)>,
         cpus: Vec<usize>,
     ) -> Result<Self> {
+        let method = method.unwrap_or_else(process::start_method);
+        let server = match method {
+            StartMethod::Fork => Some(Arc::new(Server::start(method, None)?)),
+            _ => None,
+        };
         let relay = Relay::start().map_err(|error| {
             Error::os(
                 "cannot pass on the standard error of a pool's workers",
@@ -41,6 +48,7 @@ impl Processes {
         Ok(Self {
             relay: Arc::new(relay),
             method,
+            server,
             environment,
             cpus,
         })
@@ -65,13 +73,14 @@ impl Engine for Processes {
         let mut builder = Builder::new()
             .name(name)
             .daemon(true)
+            .start_method(self.method)
             .lead_group()
             // A process group in the background that reads from a terminal is stopped.
             .stdin(Stdio::null())
             .stderr(stderr)
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
-        if let Some(method) = self.method {
-            builder = builder.start_method(method);
+        if let Some(server) = &self.server {
+            builder = builder.from_server(Arc::clone(server));
         }
         let cpu = match self.cpus.len() {
             0 => None,

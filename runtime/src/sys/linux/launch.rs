@@ -3,35 +3,18 @@
 //! glibc and musl run it as `clone(CLONE_VM | CLONE_VFORK)`: the cost does not grow with the parent. Descriptors stay
 //! close-on-exec here and lose the flag by `dup2` in the child alone, so that programs which other threads start at the
 //! same time cannot inherit them. The child gets its standard streams and the named descriptors, and no other.
-//!
-//! A [`std::process::Stdio`] is opaque: only `std::process::Command` can use it. Where one is given, the start goes
-//! through `Command` (see `launch_std.rs`), which forks.
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::ptr;
 
-use super::launch_std;
-
 /// The number of the first descriptor after the standard streams.
 const FIRST_FD: RawFd = 3;
-pub(super) const STDOUT: RawFd = 1;
-
-/// Where one of the child's standard streams goes.
-#[derive(Debug, Default)]
-pub(crate) enum ChildStdio {
-    /// Where the parent's goes.
-    #[default]
-    Inherit,
-    /// To this file.
-    Fd(OwnedFd),
-    /// Wherever this says.
-    Std(std::process::Stdio),
-}
+const STDOUT: RawFd = 1;
 
 /// A program to be started.
 #[derive(Debug)]
@@ -44,52 +27,32 @@ pub(crate) struct Launch<'a> {
     pub(crate) directory: Option<PathBuf>,
     /// Descriptors for the child.
     pub(crate) fds: &'a [BorrowedFd<'a>],
-    pub(crate) stdio: [ChildStdio; 3],
+    /// The child's standard streams; those that are missing are those of this process.
+    pub(crate) streams: [Option<BorrowedFd<'a>>; 3],
     /// Whether the standard output becomes the last of `fds`, in place of what that is here, and `/dev/null` takes its place.
     pub(crate) quiet_stdout: bool,
     /// Whether the child leads a process group of its own.
     pub(crate) lead_group: bool,
 }
 
-/// A program that was started.
-#[derive(Debug)]
-pub(crate) struct Launched {
-    pub(crate) pid: u32,
-    /// The parent's ends of streams that a [`std::process::Stdio`] made pipes of.
-    pub(crate) pipes: [Option<OwnedFd>; 3],
-}
-
 impl Launch<'_> {
-    /// The numbers that descriptors of this list will have in the child, given its standard streams.
-    pub(crate) fn numbers(fds: &[BorrowedFd<'_>], stdio: &[ChildStdio; 3]) -> Vec<RawFd> {
-        if uses_std(stdio) {
-            fds.iter().map(|fd| fd.as_raw_fd()).collect()
-        } else {
-            (FIRST_FD..).take(fds.len()).collect()
-        }
+    /// The numbers that as many descriptors will have in the child.
+    pub(crate) fn numbers(count: usize) -> Vec<RawFd> {
+        (FIRST_FD..).take(count).collect()
     }
 }
 
-fn uses_std(stdio: &[ChildStdio; 3]) -> bool {
-    stdio
-        .iter()
-        .any(|stream| matches!(stream, ChildStdio::Std(_)))
-}
-
-/// `posix_spawn(program, …)`—Starts a program.
+/// `posix_spawn(program, …)`—Starts a program, and returns its id.
 ///
 /// # References
 ///  - [POSIX](https://pubs.opengroup.org/onlinepubs/9799919799/functions/posix_spawn.html)
 ///  - [Linux](https://man7.org/linux/man-pages/man3/posix_spawn.3.html)
-pub(crate) fn launch(launch: Launch<'_>) -> io::Result<Launched> {
-    if uses_std(&launch.stdio) {
-        return launch_std::launch(launch);
-    }
+pub(crate) fn launch(launch: Launch<'_>) -> io::Result<u32> {
     let mut actions = Actions::new()?;
     let mut held = Vec::new();
-    for (target, stream) in (0..).zip(&launch.stdio) {
-        if let ChildStdio::Fd(fd) = stream {
-            let source = above(fd.as_fd(), FIRST_FD, &mut held)?;
+    for (target, stream) in (0..).zip(launch.streams) {
+        if let Some(fd) = stream {
+            let source = above(fd, FIRST_FD, &mut held)?;
             actions.dup(source, target)?;
         }
     }
@@ -144,12 +107,7 @@ pub(crate) fn launch(launch: Launch<'_>) -> io::Result<Launched> {
             )
         };
         match result {
-            0 => {
-                return Ok(Launched {
-                    pid: pid.unsigned_abs(),
-                    pipes: [None, None, None],
-                });
-            }
+            0 => return Ok(pid.unsigned_abs()),
             error => last = io::Error::from_raw_os_error(error),
         }
         if !matches!(

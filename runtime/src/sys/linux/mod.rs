@@ -6,9 +6,9 @@
 
 #![allow(unsafe_code)]
 
+mod fork;
 mod futex;
 mod launch;
-mod launch_std;
 mod memory;
 mod named;
 mod pipe;
@@ -16,6 +16,7 @@ mod poll;
 mod process;
 mod robust;
 mod socket;
+mod stdio;
 mod thread;
 
 pub(crate) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,7 +24,11 @@ pub(crate) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 #[cfg(test)]
 pub(crate) use futex::pretend_no_waitv;
 pub(crate) use futex::{MOST_WORDS, futex_wait, futex_wait_any, futex_wake, yield_now};
-pub(crate) use launch::{ChildStdio, Launch, Launched, launch};
+pub(crate) use fork::{
+    Forked, drop_signal_handlers, exit_copy, fork, leave_interrupts_to_parent, redirect,
+    thread_count, wall_off_exit,
+};
+pub(crate) use launch::{Launch, launch};
 pub(crate) use memory::{
     create_memory, map_memory, memory_size, next_data, release_pages, write_memory,
 };
@@ -32,7 +37,8 @@ pub(crate) use pipe::{let_writes_fail, pipe, read_some, ring};
 pub(crate) use poll::{PollSet, poll_any};
 pub(crate) use process::{
     SIGINT, SIGKILL, SIGTERM, abandon_child, allowed_cpus, exit_status, is_running, kill_group,
-    kill_self, open_process, open_self, reap, resident_memory, run_on, signal_name, signal_process,
+    kill_group_of, kill_self, lead_group, look_at_status, open_process, open_self, reap,
+    resident_memory, run_on, signal_name, signal_process, status_from_words, status_of_reaped,
     status_parts, wait_ended,
 };
 pub(crate) use robust::{Acquired, MutexError, RobustMutex};
@@ -40,14 +46,18 @@ pub(crate) use socket::{
     MAX_FDS, Packet, copy_packet, discard_packet, grow_send_buffer, offer_packet, packet_pair,
     peek_from, poll_readable, receive_packet, send_buffer, send_packet,
 };
+pub(crate) use stdio::{Streams, open_streams, own_streams, replace_streams, stream_pipe};
 pub(crate) use thread::{
-    adopt_fd, at_exit, disregard_sigint, dup_above, fd_number, fd_of_file, now, open_files_limit,
-    replace_stdout, set_thread_name, start_helper, thread_id,
+    adopt_fd, at_exit, disregard_sigint, dup_above, enter_directory, fd_number, fd_of_file, now, open_files_limit,
+    replace_stdout, set_thread_name, start_helper, thread_id, working_directory,
 };
 
 use std::time::{Duration, Instant};
 
 use rustix::time::Timespec;
+
+/// Whether this platform has [`fork`].
+pub(crate) const CAN_FORK: bool = true;
 
 /// How long anybody sleeps before looking again. Wake-ups get lost when somebody dies between a change and its wake-up, or
 /// after being woken; this bounds what that costs, and costs an idle process next to nothing.

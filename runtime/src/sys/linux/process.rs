@@ -1,14 +1,15 @@
 //! Processes by descriptor.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::ptr;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
 use super::{remaining, timespec};
 
@@ -75,19 +76,42 @@ pub(crate) fn reap(child: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
             WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
         ) {
             Ok(None) => return Ok(None),
-            Ok(Some(status)) => {
-                let raw = match (status.exit_status(), status.terminating_signal()) {
-                    (Some(code), _) => (code & 0xff) << 8,
-                    (None, Some(signal)) if status.dumped() => signal | 0x80,
-                    (None, Some(signal)) => signal,
-                    (None, None) => continue,
-                };
-                return Ok(Some(ExitStatus::from_raw(raw)));
-            }
+            Ok(Some(status)) => match raw_status(&status) {
+                Some(raw) => return Ok(Some(ExitStatus::from_raw(raw))),
+                None => continue,
+            },
             Err(Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// `ioctl(PIDFD_GET_INFO)`—The exit status of a process that somebody has reaped, where the kernel tells it (since Linux 6.15).
+///
+/// # References
+///  - [Linux](https://man7.org/linux/man-pages/man2/PIDFD_GET_INFO.2const.html)
+pub(crate) fn status_of_reaped(process: BorrowedFd<'_>) -> Option<ExitStatus> {
+    const PIDFD_INFO_EXIT: u64 = 1 << 3;
+
+    /// The first version of the kernel's `struct pidfd_info`.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        mask: u64,
+        cgroup: u64,
+        ids: [u32; 11],
+        exit_code: i32,
+    }
+
+    const PIDFD_GET_INFO: libc::Ioctl = libc::_IOWR::<Info>(0xff, 11);
+    let mut info = Info {
+        mask: PIDFD_INFO_EXIT,
+        ..Info::default()
+    };
+    // SAFETY: the call writes no more than the structure, whose size is in its number.
+    let result = unsafe { libc::ioctl(process.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
+    let known = result == 0 && info.mask & PIDFD_INFO_EXIT != 0;
+    known.then(|| ExitStatus::from_raw(info.exit_code))
 }
 
 /// `pidfd_send_signal(process, signal)`—Sends a signal; a process that has ended is no error.
@@ -121,6 +145,49 @@ pub(crate) fn kill_group(leader: u32) {
     if let Some(leader) = i32::try_from(leader).ok().and_then(Pid::from_raw) {
         let _ = rustix::process::kill_process_group(leader, Signal::KILL);
     }
+}
+
+/// `pidfd_send_signal(leader, SIGKILL, PIDFD_SIGNAL_PROCESS_GROUP)`—The same, by the leader's descriptor, when it may have been
+/// waited for. `false` where the kernel cannot (before Linux 6.9), and when there is nobody.
+pub(crate) fn kill_group_of(leader: BorrowedFd<'_>) -> bool {
+    const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
+    // SAFETY: plain system call; null stands for no information besides the signal.
+    unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            leader.as_raw_fd(),
+            libc::SIGKILL,
+            ptr::null::<libc::siginfo_t>(),
+            PIDFD_SIGNAL_PROCESS_GROUP,
+        ) == 0
+    }
+}
+
+/// `setpgid(process, process)`—Lets a process, this one by 0, lead a process group of its own.
+pub(crate) fn lead_group(process: u32) {
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw);
+    // It fails for a child that does it itself, and has gone on to execute another program.
+    let _ = rustix::process::setpgid(process, process);
+}
+
+/// `waitid(P_PIDFD, WNOWAIT)`—The status of a child that has ended, in the C library's words, which stays there.
+pub(crate) fn look_at_status(child: BorrowedFd<'_>) -> Option<u32> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let status = rustix::process::waitid(WaitId::PidFd(child), options).ok()??;
+    raw_status(&status).map(i32::cast_unsigned)
+}
+
+fn raw_status(status: &WaitIdStatus) -> Option<i32> {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Some((code & 0xff) << 8),
+        (None, Some(signal)) if status.dumped() => Some(signal | 0x80),
+        (None, signal) => signal,
+    }
+}
+
+/// The exit status in the C library's words.
+pub(crate) fn status_from_words(words: u32) -> ExitStatus {
+    ExitStatus::from_raw(words.cast_signed())
 }
 
 /// `sched_setaffinity(0, cpu)`—Keeps this process on one processor.

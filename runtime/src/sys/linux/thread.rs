@@ -78,6 +78,18 @@ pub(crate) fn at_exit(function: extern "C" fn()) -> io::Result<()> {
     }
 }
 
+/// `open(".", O_PATH)`—A descriptor of the working directory, which may have been removed.
+pub(crate) fn working_directory() -> io::Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(".", flags, Mode::empty())?)
+}
+
+/// `fchdir(directory)`—Makes this the working directory.
+pub(crate) fn enter_directory(directory: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::process::fchdir(directory)?)
+}
+
 /// `fcntl(F_DUPFD_CLOEXEC, lowest)`—A duplicate whose number is `lowest` or above.
 pub(crate) fn dup_above(fd: BorrowedFd<'_>, lowest: i32) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(fd, lowest)?)

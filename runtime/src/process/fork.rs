@@ -1,0 +1,48 @@
+//! `Fork`: this process is copied.
+//!
+//! # Safety
+//!
+//! One thing is `unsafe`: the fork, which is sound while the process has one thread.
+
+use super::copy::{self, Birth};
+use super::start::{Begun, Beginning, my_descriptor, open_begun};
+use crate::error::{Error, Result};
+use crate::sys::{self, AsFd, Forked, OwnedFd};
+
+/// Copies this process for a child.
+pub(super) fn begin(beginning: &Beginning<'_>, fds: Vec<OwnedFd>) -> Result<Begun> {
+    let threads = sys::thread_count();
+    if threads > 1 {
+        return Err(Error::ForkWithThreads { threads });
+    }
+    let record = beginning.record;
+    beginning
+        .arena
+        .bequeath_holds(record.place(), record.serial())?;
+    let parent = my_descriptor()
+        .map_err(beginning.failed("cannot open a descriptor of this process"))?;
+    // SAFETY: this process has one thread, as of the count, and this one has made none since.
+    #[allow(unsafe_code)]
+    let forked = unsafe { sys::fork() };
+    match forked.map_err(beginning.failed("cannot copy this process"))? {
+        Forked::Parent(pid) => {
+            if beginning.leads_group {
+                sys::lead_group(pid);
+            }
+            open_begun(beginning, pid)
+        }
+        Forked::Child => copy::live(Birth {
+            record: record.place(),
+            serial: record.serial(),
+            streams: beginning
+                .streams
+                .fds
+                .each_ref()
+                .map(|fd| fd.as_ref().map(AsFd::as_fd)),
+            directory: None,
+            leads_group: beginning.leads_group,
+            fds,
+            parent: parent.as_fd(),
+        }),
+    }
+}

@@ -1,0 +1,275 @@
+//! Fork servers: processes with one thread, copies of which are children of the process that the server belongs to.
+//!
+//! ```text
+//!  owner                                     server                                copy
+//!  order in a record, request ── socket ──▶  fork ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ▶ forget the server, take the order, …
+//!  pid, descriptor ◀──────────── socket ──── look after it: tell how it ended ◀─── …, exit
+//! ```
+//!
+//! `Forkserver` has one for each process that asks, made by an exec at the first use and again when it died. A pool of `Fork` has
+//! one of its own, a copy of the pool's maker, because the maker has threads as soon as the pool exists.
+//!
+//! The kernel takes the server for the parent of its copies. So the server tells in the record of each how it ended, before it
+//! reaps it. When the server is dead, somebody else has reaped them, and the kernel tells by their descriptors.
+//!
+//! A server that dies while it is asked may have made the copy or not. Its order is withdrawn then: either the copy has it
+//! already, and is the child, or it will find that it is not wanted, and another server is asked.
+
+mod preload;
+mod serve;
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use self::preload::set_forkserver_preload;
+use self::preload::Preload;
+use self::serve::{Post, Serve};
+use super::child::Child;
+use super::start::{self, Begun, Beginning};
+use super::surroundings::Variables;
+use super::{Builder, StartMethod, Stdio};
+use crate::channel::Fd;
+use crate::error::{Error, ProcessError, Result};
+use crate::sys::{self, AsFd, BorrowedFd, OwnedFd, Packet};
+
+/// How many descriptors of arguments a request may carry besides those that it has anyway.
+pub(super) const MOST_FDS: usize = sys::MAX_FDS - 4;
+
+/// How long a server may take to end when its socket is closed.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A fork server of this process.
+pub(crate) struct Server {
+    process: Arc<Child>,
+    /// One request at a time. Without it the server ends.
+    socket: Mutex<Option<OwnedFd>>,
+    /// What the server found when it began.
+    environment: Variables,
+}
+
+/// The one that `Forkserver` uses.
+static MINE: Mutex<Option<Arc<Server>>> = Mutex::new(None);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The fork server of this process, a new one if there is none that lives.
+pub(super) fn mine() -> Result<Arc<Server>> {
+    let mut mine = lock(&MINE);
+    if let Some(server) = &*mine {
+        if !server.has_ended() {
+            return Ok(Arc::clone(server));
+        }
+        if let Some(error) = server.failure() {
+            *mine = None;
+            return Err(error);
+        }
+    }
+    let preload = preload::get();
+    let server = Server::start(StartMethod::Spawn, preload)?;
+    Ok(Arc::clone(mine.insert(Arc::new(server))))
+}
+
+/// Ends the fork server at the end of this process.
+pub(super) fn end() {
+    let mine = lock(&MINE).take();
+    if let Some(server) = mine {
+        server.end();
+    }
+}
+
+/// In a copy of a process: its server is not that of the copy.
+pub(super) fn forget() {
+    if let Some(server) = lock(&MINE).take() {
+        // Its socket is one more that would keep it from ending.
+        *lock(&server.socket) = None;
+        std::mem::forget(server);
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Reply {
+    Begun(u32),
+    /// The number of the system's error.
+    Failed(i32),
+    Threads(u32),
+}
+
+impl Server {
+    /// Makes a fork server that begins as a new process, or as a copy of this one.
+    pub(crate) fn start(method: StartMethod, preload: Option<Preload>) -> Result<Self> {
+        let cannot = |error| Error::os("cannot make the sockets of a fork server", error);
+        let (socket, requests) = sys::packet_pair().map_err(cannot)?;
+        let builder = Builder::new()
+            .name("forkserver")
+            .start_method(method)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .hidden();
+        let post = Post {
+            preload,
+            requests: Fd::new(requests),
+        };
+        Ok(Self {
+            environment: std::env::vars_os().collect(),
+            process: start::start::<Serve>(builder, &post)?,
+            socket: Mutex::new(Some(socket)),
+        })
+    }
+
+    /// The environment that its copies find.
+    pub(super) fn environment(&self) -> &Variables {
+        &self.environment
+    }
+
+    /// Whether the server is dead.
+    pub(super) fn has_ended(&self) -> bool {
+        self.process.wait_until(Some(Instant::now())).unwrap_or(true)
+    }
+
+    /// Lets the server make a copy for a child. `None` if it died before it did.
+    pub(super) fn begin(
+        &self,
+        beginning: &Beginning<'_>,
+        fds: &[OwnedFd],
+    ) -> Result<Option<Begun>> {
+        let failed = |what: &str| beginning.failed(what);
+        let directory = sys::working_directory().ok();
+        let streams = sys::own_streams();
+        let given = beginning.streams.fds.each_ref();
+        let streams: [Option<BorrowedFd<'_>>; 3] =
+            std::array::from_fn(|n| given[n].as_ref().map(AsFd::as_fd).or(streams[n]));
+        let request = serve::Request {
+            record: beginning.record.place().0,
+            serial: beginning.record.serial(),
+            streams: streams.map(|stream| stream.is_some()),
+            directory: directory.is_some(),
+            leads_group: beginning.leads_group,
+        };
+        let passed: Vec<BorrowedFd<'_>> = streams
+            .into_iter()
+            .flatten()
+            .chain(directory.as_ref().map(AsFd::as_fd))
+            .chain(fds.iter().map(AsFd::as_fd))
+            .collect();
+        let socket = lock(&self.socket);
+        let Some(socket) = &*socket else {
+            let ended = io::Error::other("it has ended, and this process is about to");
+            return Err(failed("cannot ask the fork server")(ended));
+        };
+        let reply = match exchange(socket, &request.to_bytes(), &passed) {
+            Ok(reply) => reply,
+            Err(error) => return Err(failed("cannot ask the fork server")(error)),
+        };
+        match reply {
+            Some((Reply::Begun(pid), Some(process))) => Ok(Some(Begun { pid, process })),
+            Some((Reply::Failed(error), _)) => {
+                Err(failed("the fork server cannot copy itself")(
+                    io::Error::from_raw_os_error(error),
+                ))
+            }
+            Some((Reply::Threads(threads), _)) => Err(Error::ForkServerWithThreads {
+                threads: threads as usize,
+            }),
+            _ => self.last_deed(beginning),
+        }
+    }
+
+    /// What came of a request that the server died of.
+    fn last_deed(&self, beginning: &Beginning<'_>) -> Result<Option<Begun>> {
+        let Some(pid) = beginning.record.withdraw() else {
+            return match self.failure() {
+                Some(error) => Err(error),
+                None => Ok(None),
+            };
+        };
+        let process = match sys::open_process(pid) {
+            Ok(process) if beginning.record.is_alive() => process,
+            // It has ended, as the server has.
+            _ => sys::dup_above(self.process.process.as_fd(), 3).map_err(
+                beginning.failed("cannot open a descriptor of the new process"),
+            )?,
+        };
+        Ok(Some(Begun { pid, process }))
+    }
+
+    /// Why this server will not be better when it is started again, after its end.
+    fn failure(&self) -> Option<Error> {
+        match self.process.join::<()>() {
+            Err(error @ (ProcessError::Panicked(_) | ProcessError::Decode { .. })) => {
+                Some(Error::Preload(Box::new(error)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Lets the server end.
+    pub(crate) fn end(&self) {
+        *lock(&self.socket) = None;
+        let ended = self.process.wait_until(Some(Instant::now() + GRACE));
+        if !ended.unwrap_or(false) {
+            let _ = self.process.signal(sys::SIGKILL);
+            let _ = self.process.wait_until(None);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Server").field(&self.process.pid).finish()
+    }
+}
+
+/// Sends a request, and waits for the reply to it; `None` if the server dies.
+fn exchange(
+    socket: &OwnedFd,
+    request: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<Option<(Reply, Option<OwnedFd>)>> {
+    match sys::send_packet(socket.as_fd(), &[IoSlice::new(request)], fds) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(None),
+        sent => sent?,
+    }
+    loop {
+        let mut buffer = [0; Reply::LENGTH];
+        match sys::receive_packet(socket.as_fd(), &mut buffer, false)? {
+            Packet::Empty => sys::poll_readable(socket.as_fd(), None).map(drop)?,
+            Packet::Closed => return Ok(None),
+            Packet::Message(_, fds) => {
+                return Ok(Some((Reply::from_bytes(buffer), fds.into_iter().next())));
+            }
+        }
+    }
+}
+
+impl Reply {
+    const LENGTH: usize = 5;
+
+    fn to_bytes(self) -> [u8; Self::LENGTH] {
+        let (kind, number) = match self {
+            Reply::Begun(pid) => (0, pid),
+            Reply::Failed(error) => (1, error.cast_unsigned()),
+            Reply::Threads(threads) => (2, threads),
+        };
+        let [a, b, c, d] = number.to_le_bytes();
+        [kind, a, b, c, d]
+    }
+
+    fn from_bytes([kind, number @ ..]: [u8; Self::LENGTH]) -> Self {
+        let number = u32::from_le_bytes(number);
+        match kind {
+            0 => Reply::Begun(number),
+            1 => Reply::Failed(number.cast_signed()),
+            _ => Reply::Threads(number),
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What a fork server does: it copies itself, and tells how its copies ended.
+//!
+//! # Safety
+//!
+//! One thing is `unsafe`: the fork, which is sound while the process has one thread.
+
+use std::io::{self, IoSlice};
+
+use super::preload::Preload;
+use super::{MOST_FDS, Reply};
+use crate::arena::{self, Arena, Offset};
+use crate::channel::Fd;
+use crate::process::copy::{self, Birth};
+use crate::process::tree;
+use crate::registry::{ArgumentError, Decoder, Encoder, Function, ProcessFn};
+use crate::sys::{self, AsFd, BorrowedFd, Forked, OwnedFd, Packet};
+
+/// The function of a fork server's process.
+pub(super) struct Serve;
+
+inventory::submit! { Function::new::<Serve>(file!(), line!()) }
+
+/// What a fork server is given.
+pub(super) struct Post {
+    /// First, because its descriptors are counted from 0.
+    pub(super) preload: Option<Preload>,
+    pub(super) requests: Fd<OwnedFd>,
+}
+
+impl ProcessFn for Serve {
+    type Args<'a> = Post;
+    type Output = ();
+    const NAME: &'static str = "mp::forkserver";
+
+    fn encode(args: &Post, to: &mut Encoder<'_>) -> Result<(), ArgumentError> {
+        to.argument("preload", &args.preload)?;
+        to.argument("requests", &args.requests)
+    }
+
+    fn decode(from: &mut Decoder<'_>) -> Result<Post, ArgumentError> {
+        Ok(Post {
+            preload: from.argument("preload")?,
+            requests: from.argument("requests")?,
+        })
+    }
+
+    fn call(Post { preload, requests }: Post) {
+        if let Some(preload) = preload {
+            preload.run();
+        }
+        let (Ok(arena), Some(owner)) = (arena::arena(), &tree::identity().parent) else {
+            return;
+        };
+        Serving {
+            arena,
+            owner: owner.process.as_fd(),
+            requests: requests.into_inner(),
+            copies: Vec::new(),
+        }
+        .run();
+    }
+}
+
+/// What a server is asked for.
+pub(super) struct Request {
+    pub(super) record: u64,
+    pub(super) serial: u64,
+    /// Which of the standard streams come with it, before all other descriptors.
+    pub(super) streams: [bool; 3],
+    /// Whether the working directory comes after them.
+    pub(super) directory: bool,
+    pub(super) leads_group: bool,
+}
+
+impl Request {
+    const LENGTH: usize = 21;
+
+    pub(super) fn to_bytes(&self) -> [u8; Self::LENGTH] {
+        let mut bytes = [0; Self::LENGTH];
+        bytes[..8].copy_from_slice(&self.record.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.serial.to_le_bytes());
+        let [stdin, stdout, stderr] = self.streams;
+        let flags = [stdin, stdout, stderr, self.directory, self.leads_group];
+        for (byte, flag) in bytes[16..].iter_mut().zip(flags) {
+            *byte = flag.into();
+        }
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; Self::LENGTH]) -> Self {
+        let word = |start| {
+            let mut word = [0; 8];
+            word.copy_from_slice(&bytes[start..start + 8]);
+            u64::from_le_bytes(word)
+        };
+        let flag = |index: usize| bytes[16 + index] == 1;
+        Self {
+            record: word(0),
+            serial: word(8),
+            streams: [flag(0), flag(1), flag(2)],
+            directory: flag(3),
+            leads_group: flag(4),
+        }
+    }
+}
+
+struct Serving<'a> {
+    arena: &'static Arena,
+    /// The process that the server belongs to.
+    owner: BorrowedFd<'a>,
+    requests: OwnedFd,
+    copies: Vec<Copied>,
+}
+
+/// A copy that was made.
+struct Copied {
+    process: OwnedFd,
+    pid: u32,
+    record: Offset,
+    serial: u64,
+    leads_group: bool,
+}
+
+impl Serving<'_> {
+    /// Serves until the owner has ended, or wants no more copies.
+    fn run(mut self) {
+        loop {
+            let mut fds = vec![self.requests.as_fd(), self.owner];
+            fds.extend(self.copies.iter().map(|copy| copy.process.as_fd()));
+            // Its only error is that the system has no memory.
+            let Ok(ready) = sys::poll_any(&fds, None) else {
+                sys::yield_now();
+                continue;
+            };
+            drop(fds);
+            let [asked, orphaned, ended @ ..] = &*ready else {
+                unreachable!("as many answers as descriptors")
+            };
+            if *orphaned {
+                return;
+            }
+            for (index, _) in ended.iter().enumerate().rev().filter(|(_, ended)| **ended) {
+                self.bury(index);
+            }
+            if *asked && !self.serve() {
+                return;
+            }
+        }
+    }
+
+    /// Tells how a copy ended, and reaps it.
+    fn bury(&mut self, index: usize) {
+        let copy = self.copies.swap_remove(index);
+        if let Some(status) = sys::look_at_status(copy.process.as_fd()) {
+            self.arena.tell_exit(copy.record, copy.serial, status);
+        }
+        if copy.leads_group {
+            // It keeps its number until it is reaped: nobody else's group is hit.
+            sys::kill_group(copy.pid);
+        }
+        let _ = sys::reap(copy.process.as_fd());
+    }
+
+    /// Takes a request, and answers it. `false` when there will be none any more.
+    fn serve(&mut self) -> bool {
+        let mut request = [0; Request::LENGTH];
+        let (reply, process) =
+            match sys::receive_packet(self.requests.as_fd(), &mut request, false) {
+                Ok(Packet::Message(_, fds)) => {
+                    match self.copy(&Request::from_bytes(&request), fds) {
+                        Ok(reply) => reply,
+                        Err(error) => (Reply::Failed(number(&error)), None),
+                    }
+                }
+                Ok(Packet::Empty) => return true,
+                Ok(Packet::Closed) => return false,
+                Err(error) => (Reply::Failed(number(&error)), None),
+            };
+        let fds: Vec<_> = process.iter().map(|process| process.as_fd()).collect();
+        let bytes = reply.to_bytes();
+        sys::send_packet(self.requests.as_fd(), &[IoSlice::new(&bytes)], &fds).is_ok()
+    }
+
+    fn copy(
+        &mut self,
+        request: &Request,
+        fds: Vec<OwnedFd>,
+    ) -> io::Result<(Reply, Option<OwnedFd>)> {
+        debug_assert!(fds.len() <= MOST_FDS + 4);
+        let threads = sys::thread_count();
+        if threads > 1 {
+            return Ok((Reply::Threads(threads as u32), None));
+        }
+        let mut fds = fds.into_iter();
+        let streams = request.streams.map(|comes| comes.then(|| fds.next()).flatten());
+        let directory = request.directory.then(|| fds.next()).flatten();
+        let (record, serial) = (Offset(request.record), request.serial);
+        let bequeathed = self.arena.bequeath_holds(record, serial);
+        if !bequeathed.map_err(io::Error::other)? {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        // SAFETY: this process has one thread, as of the count, and this one has made none since.
+        #[allow(unsafe_code)]
+        match unsafe { sys::fork() }? {
+            Forked::Child => {
+                self.copies.clear();
+                // The server's end of the socket: its owner is to see when the server has ended.
+                drop(std::mem::replace(&mut self.requests, sys::dup_above(self.owner, 3)?));
+                copy::live(Birth {
+                    record,
+                    serial,
+                    streams: streams.each_ref().map(|fd| fd.as_ref().map(AsFd::as_fd)),
+                    directory,
+                    leads_group: request.leads_group,
+                    fds: fds.collect(),
+                    parent: self.owner,
+                })
+            }
+            Forked::Parent(pid) => {
+                if request.leads_group {
+                    sys::lead_group(pid);
+                }
+                let process = sys::open_process(pid).and_then(|process| {
+                    let duplicate = sys::dup_above(process.as_fd(), 3)?;
+                    Ok((process, duplicate))
+                });
+                let (process, duplicate) = process.inspect_err(|_| sys::abandon_child(pid))?;
+                self.copies.push(Copied {
+                    process,
+                    pid,
+                    record,
+                    serial,
+                    leads_group: request.leads_group,
+                });
+                Ok((Reply::Begun(pid), Some(duplicate)))
+            }
+        }
+    }
+}
+
+fn number(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or_default()
+}

@@ -1,0 +1,112 @@
+//! What a child finds around it: its environment, its working directory and its limits.
+//!
+//! A program that is executed anew is given all of it; a copy of a process has that process's, and changes it.
+//!
+//! # Safety
+//!
+//! One thing is `unsafe`: to change the environment, while nobody else looks.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// All of an environment.
+pub(super) type Variables = Vec<(OsString, OsString)>;
+
+/// What the builder was told.
+#[derive(Debug, Default)]
+pub(super) struct Surroundings {
+    pub(super) clear_environment: bool,
+    /// Later changes override earlier ones; a variable without a value is removed.
+    pub(super) changes: Vec<(OsString, Option<OsString>)>,
+    pub(super) directory: Option<PathBuf>,
+}
+
+/// How a copy changes what it finds.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Changes {
+    variables: Vec<(OsString, Option<OsString>)>,
+    directory: Option<OsString>,
+}
+
+impl Surroundings {
+    /// The environment of the child, by the words of an error if there can be none.
+    pub(super) fn environment(&self) -> io::Result<Variables> {
+        let mut variables: Variables = if self.clear_environment {
+            Vec::new()
+        } else {
+            std::env::vars_os().collect()
+        };
+        for (name, value) in &self.changes {
+            if name.is_empty() || name.as_encoded_bytes().contains(&b'=') {
+                let error = format!("an environment variable cannot be named {name:?}");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+            }
+            let text = value.iter().chain([name]);
+            if let Some(text) = text
+                .into_iter()
+                .find(|text| text.as_encoded_bytes().contains(&0))
+            {
+                let error = format!("{text:?} has a zero byte, which ends texts for the system");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+            }
+            variables.retain(|(existing, _)| existing != name);
+            variables.extend(value.clone().map(|value| (name.clone(), value)));
+        }
+        Ok(variables)
+    }
+
+    /// What a copy has to change of an environment that it finds.
+    pub(super) fn changes_of(&self, found: &Variables) -> io::Result<Changes> {
+        let wanted = self.environment()?;
+        let directory = self.directory.clone().map(PathBuf::into_os_string);
+        if wanted == *found {
+            return Ok(Changes {
+                variables: Vec::new(),
+                directory,
+            });
+        }
+        let known: HashMap<_, _> = found.iter().map(|(name, value)| (name, value)).collect();
+        let kept: HashMap<_, _> = wanted.iter().map(|(name, value)| (name, value)).collect();
+        let gone = found
+            .iter()
+            .filter(|(name, _)| !kept.contains_key(name))
+            .map(|(name, _)| (name.clone(), None));
+        let new = wanted
+            .iter()
+            .filter(|(name, value)| known.get(name) != Some(&value))
+            .map(|(name, value)| (name.clone(), Some(value.clone())));
+        Ok(Changes {
+            variables: gone.chain(new).collect(),
+            directory,
+        })
+    }
+}
+
+impl Changes {
+    /// In a copy, before anything of its function runs.
+    pub(super) fn make(self) -> Result<(), String> {
+        for (name, value) in self.variables {
+            // SAFETY: this process has one thread, which is in this library.
+            #[allow(unsafe_code)]
+            unsafe {
+                match value {
+                    Some(value) => std::env::set_var(name, value),
+                    None => std::env::remove_var(name),
+                }
+            }
+        }
+        let Some(directory) = self.directory else {
+            return Ok(());
+        };
+        std::env::set_current_dir(&directory).map_err(|error| {
+            format!(
+                "its working directory `{}` cannot be entered: {error}",
+                directory.display()
+            )
+        })
+    }
+}
