@@ -5,7 +5,7 @@ pub use inventory;
 pub use crate::arena::waiting_descriptors;
 #[cfg(feature = "kill-points")]
 pub use crate::kill_point::armed::die_at;
-pub use crate::process::{main, test};
+pub use crate::process::{end_fork_server, main, test};
 pub use crate::registry::{ArgumentError, Borrowed, Decoder, Encoder, Function};
 
 /// Runs the future of an `async` process function to its end, on a runtime of its own.

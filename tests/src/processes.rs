@@ -171,3 +171,11 @@ pub fn within<T>(limit: Duration, look: impl Fn() -> Option<T>) -> Option<T> {
         thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// Whether the kernel tells how a process ended that somebody else has reaped: since Linux 6.15.
+pub fn kernel_tells_of_the_reaped() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("there is /proc");
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
+    let mut next = || numbers.next().and_then(Result::ok).unwrap_or_default();
+    (next(), next()) >= (6, 15)
+}

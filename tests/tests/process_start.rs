@@ -140,47 +140,13 @@ fn two_functions_of_one_name_stop_the_program_before_main() {
 }
 
 #[test]
-fn a_start_method_that_is_not_there_stops_the_program_before_main() {
+fn main_chooses_the_start_method() {
     let ended = run(&mut program(env!("CARGO_BIN_EXE_fork_method"), &[]))
         .nothing_left()
-        .code(70);
-    assert_eq!(ended.stdout, "");
-    for words in [
-        "#[mp::main(start_method = \"fork\")]",
-        "`fork` is not available",
-        "StartMethod::available()",
-    ] {
-        assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
-    }
-}
-
-#[mp::test]
-fn a_start_method_that_is_not_there_is_an_error_of_the_start() {
-    let _watchdog = Watchdog::new();
-    assert_eq!(mp::StartMethod::available(), [mp::StartMethod::Spawn]);
-    for (method, name) in [
-        (mp::StartMethod::Fork, "fork"),
-        (mp::StartMethod::Forkserver, "forkserver"),
-    ] {
-        let error = mp::Builder::new()
-            .start_method(method)
-            .spawn::<nothing>(())
-            .unwrap_err();
-        assert!(
-            matches!(error, Error::StartMethodUnavailable { method } if method == name),
-            "{error}"
-        );
-        let error = mp::set_start_method(method).unwrap_err();
-        assert!(
-            matches!(error, Error::StartMethodUnavailable { method } if method == name),
-            "{error}"
-        );
-    }
-    let process = mp::Builder::new()
-        .start_method(mp::StartMethod::Spawn)
-        .spawn::<nothing>(())
-        .unwrap();
-    process.join().unwrap();
+        .success();
+    // A program that is executed anew does not come to what `main` says.
+    let expected = "fork, and in a child fork\nfork, and in another program spawn\n";
+    assert_eq!(ended.stdout, expected);
 }
 
 #[mp::test]

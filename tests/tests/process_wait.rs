@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mp::ProcessError;
 use multiproc_tests::leaks::{alone, nothing};
-use multiproc_tests::processes::{Watched, children, is_readable};
+use multiproc_tests::processes::{Watched, children, is_readable, kernel_tells_of_the_reaped};
 use multiproc_tests::watchdog::{LIMIT, Watchdog};
 
 #[mp::process_fn]
@@ -290,6 +290,16 @@ fn a_status_that_somebody_else_took_is_known_from_the_value() {
         let process = mp::spawn!(exit, 7).unwrap();
         steal_status(process.id());
         assert!(!process.is_alive());
+        if kernel_tells_of_the_reaped() {
+            assert_eq!(process.exit_code(), Some(7));
+            assert_eq!(process.wait().code(), Some(7));
+            let error = process.join().unwrap_err();
+            assert!(
+                matches!(error, ProcessError::Exited { code: 7, .. }),
+                "{error:?}"
+            );
+            return;
+        }
         assert_eq!(process.exit_code(), None);
         let panic = catch_unwind(AssertUnwindSafe(|| process.wait())).unwrap_err();
         assert!(

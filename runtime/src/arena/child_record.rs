@@ -37,10 +37,6 @@ impl ChildRecord {
         })
     }
 
-    pub(crate) fn arena(&self) -> &'static Arena {
-        self.arena
-    }
-
     /// Whether the child has begun, and its first thread has not ended.
     pub(crate) fn is_alive(&self) -> bool {
         self.record().life.owner().is_some()

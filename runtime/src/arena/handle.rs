@@ -332,13 +332,9 @@ impl<B, T> Clone for Handle<B, T> {
 impl<B: Body, T> Serialize for Handle<B, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let Held { object, serial, .. } = *self.held;
-        if !Outgoing::refer(&self.held) {
-            return Err(ser::Error::custom(format_args!(
-                "{} can be sent only inside its tree of processes: as an argument, a return value, or through a queue or \
-                 connection",
-                B::KIND.describe()
-            )));
-        }
+        Outgoing::refer(&self.held).map_err(|reason| {
+            ser::Error::custom(format_args!("{} {reason}", B::KIND.describe()))
+        })?;
         (object.0, serial).serialize(serializer)
     }
 }

@@ -58,7 +58,7 @@ mod trim;
 use std::collections::HashMap;
 use std::io;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, Weak};
 
 use self::depot::Depot;
@@ -143,13 +143,25 @@ unsafe impl Send for Arena {}
 unsafe impl Sync for Arena {}
 
 static ARENA: OnceLock<Arena> = OnceLock::new();
+/// Whether this process is not to have one.
+static ISOLATED: AtomicBool = AtomicBool::new(false);
+
+/// This process is to have no shared memory.
+pub(crate) fn isolate() {
+    ISOLATED.store(true, Ordering::Relaxed);
+}
+
+/// Whether this process is to have no shared memory.
+pub(crate) fn is_isolated() -> bool {
+    ISOLATED.load(Ordering::Relaxed)
+}
 
 /// The arena of the tree that this process belongs to. The first process of a tree makes it at the first use.
 ///
 /// # Errors
 ///
 /// [`Error::NotInitialized`] in a child that has not been through its boot: its arena is its parent's, and a second
-/// one would be another world.
+/// one would be another world. [`Error::Isolated`] in an isolated process.
 pub(crate) fn arena() -> Result<&'static Arena> {
     static MAKING: Mutex<()> = Mutex::new(());
     if let Some(arena) = ARENA.get() {
@@ -160,6 +172,9 @@ pub(crate) fn arena() -> Result<&'static Arena> {
         .unwrap_or_else(|poisoned| poisoned.into_inner());
     if let Some(arena) = ARENA.get() {
         return Ok(arena);
+    }
+    if ISOLATED.load(Ordering::Relaxed) {
+        return Err(Error::Isolated);
     }
     if std::env::var_os(CHILD_MARK).is_some() {
         return Err(Error::NotInitialized);

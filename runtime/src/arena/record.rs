@@ -41,6 +41,19 @@ pub(crate) enum Stage {
     Withdrawn,
 }
 
+impl Stage {
+    pub(crate) fn from_number(number: u64) -> Self {
+        match number {
+            0 => Stage::Ordered,
+            1 => Stage::Taken,
+            2 => Stage::Running,
+            3 => Stage::Returned,
+            4 => Stage::Done,
+            _ => Stage::Withdrawn,
+        }
+    }
+}
+
 /// A process.
 #[repr(C)]
 pub(crate) struct Record {
@@ -106,14 +119,7 @@ impl ProcessName {
 
 impl Record {
     pub(crate) fn stage(&self) -> Stage {
-        match self.stage.load(Ordering::Acquire) {
-            0 => Stage::Ordered,
-            1 => Stage::Taken,
-            2 => Stage::Running,
-            3 => Stage::Returned,
-            4 => Stage::Done,
-            _ => Stage::Withdrawn,
-        }
+        Stage::from_number(self.stage.load(Ordering::Acquire))
     }
 
     /// The process whose record this is says how far it has come.

@@ -27,6 +27,8 @@ pub(crate) struct Outgoing {
     pub(crate) objects: Vec<Arc<Held>>,
     /// Duplicates of the descriptors in the message.
     pub(crate) fds: Vec<OwnedFd>,
+    /// Whether it is for an isolated process, or of one: such a message names no objects.
+    pub(crate) plain: bool,
 }
 
 impl Outgoing {
@@ -34,7 +36,15 @@ impl Outgoing {
         Self {
             objects: Vec::new(),
             fds: Vec::new(),
+            plain: false,
         }
+    }
+
+    /// Whether the message that is being encoded on this thread is to name no objects.
+    pub(crate) fn is_plain() -> bool {
+        with_current(&OUTGOING, |outgoing| {
+            outgoing.is_some_and(|outgoing| outgoing.plain)
+        })
     }
 
     /// Runs `encode`, and collects what the message carries in `outgoing`.
@@ -49,14 +59,24 @@ impl Outgoing {
         self.objects.is_empty() && self.fds.is_empty()
     }
 
-    /// Notes that the message names an object. `false` when no message is being encoded.
-    pub(crate) fn refer(object: &Arc<Held>) -> bool {
+    /// Notes that the message names an object.
+    ///
+    /// # Errors
+    ///
+    /// What keeps the object from being sent, in words that follow its name.
+    pub(crate) fn refer(object: &Arc<Held>) -> Result<(), &'static str> {
         with_current(&OUTGOING, |outgoing| match outgoing {
+            Some(Self { plain: true, .. }) => Err(
+                "cannot be sent to or by an isolated process, which maps no shared memory: send values, connections or files",
+            ),
             Some(outgoing) => {
                 outgoing.objects.push(Arc::clone(object));
-                true
+                Ok(())
             }
-            None => false,
+            None => Err(
+                "can be sent only inside its tree of processes: as an argument, a return value, or through a queue or \
+                 connection",
+            ),
         })
     }
 
@@ -85,25 +105,40 @@ impl Outgoing {
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
     fds: Vec<Option<OwnedFd>>,
+    /// Whether it is of an isolated process, and names no objects.
+    plain: bool,
 }
 
 impl Incoming {
     /// Runs `decode` with what came with the message. Descriptors that it does not take are closed.
     #[inline]
     pub(crate) fn provide<R>(fds: Vec<OwnedFd>, decode: impl FnOnce() -> R) -> R {
+        Self::offer(fds, false, decode)
+    }
+
+    /// The same for a message that names no objects.
+    pub(crate) fn provide_plain<R>(fds: Vec<OwnedFd>, decode: impl FnOnce() -> R) -> R {
+        Self::offer(fds, true, decode)
+    }
+
+    #[inline]
+    fn offer<R>(fds: Vec<OwnedFd>, plain: bool, decode: impl FnOnce() -> R) -> R {
         let incoming = RefCell::new(Self {
             fds: if fds.is_empty() {
                 Vec::new()
             } else {
                 fds.into_iter().map(Some).collect()
             },
+            plain,
         });
         during(&INCOMING, &incoming, decode)
     }
 
     /// Whether a message is being decoded that may name objects.
     pub(super) fn is_open() -> bool {
-        !INCOMING.get().is_null()
+        with_current(&INCOMING, |incoming| {
+            incoming.is_some_and(|incoming| !incoming.plain)
+        })
     }
 
     /// Takes the descriptor with this index out of the message; each can be taken once.

@@ -9,9 +9,14 @@
 //! |---|---|
 //! | `VALUE`, `BYTES` | the message |
 //! | `VALUE \| PARCEL`, `BYTES \| PARCEL` | the place of the message's parcel |
+//! | `VALUE \| FILE`, `BYTES \| FILE` | the length of the message, which is in the file whose descriptor comes last |
+//!
+//! An end that has gone to an isolated process, which maps no arena, is sent no parcels: what is large goes as a sealed file in
+//! memory. Who sends must know: the two ends of a pipe share a word for it in the process that made it.
 
 mod async_forms;
 mod fd;
+mod link;
 mod packet;
 mod simplex;
 mod socket;
@@ -28,11 +33,12 @@ use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
 pub use self::fd::Fd;
-use self::packet::{Content, Message, PipeBody, Received};
+use self::link::Link;
+use self::packet::{Content, Message, Received};
 pub use self::simplex::{Receiver, Sender, channel};
 use self::socket::Socket;
 pub(crate) use self::socket::cut_off;
-use crate::arena::{Draft, Handle, Incoming, Outgoing};
+use crate::arena::{Draft, Incoming, Outgoing};
 use crate::error::{DecodeError, Error, RecvError, Result, SendError};
 use crate::sync::deadline_after;
 use crate::sys::{self, AsFd, BorrowedFd, OwnedFd};
@@ -67,9 +73,7 @@ use crate::wire;
 /// ```
 pub struct Connection<S, R> {
     socket: Socket,
-    pipe: Handle<PipeBody, ()>,
-    /// Which end this is: 0 or 1.
-    side: u8,
+    link: Link,
     /// A message that is looked at is not taken by another thread.
     receiving: Mutex<()>,
     _types: PhantomData<fn(S) -> R>,
@@ -106,19 +110,15 @@ pub struct Connection<S, R> {
 pub fn pipe<A, B>() -> Result<(Connection<A, B>, Connection<B, A>)> {
     let (first, second) = sys::packet_pair()
         .map_err(|error| Error::os("cannot make the sockets of a pipe", error))?;
-    let pipe = packet::new_pipe()?;
-    Ok((
-        Connection::new(first, pipe.clone(), 0),
-        Connection::new(second, pipe, 1),
-    ))
+    let [here, there] = Link::new_pair()?;
+    Ok((Connection::new(first, here), Connection::new(second, there)))
 }
 
 impl<S, R> Connection<S, R> {
-    fn new(socket: OwnedFd, pipe: Handle<PipeBody, ()>, side: u8) -> Self {
+    fn new(socket: OwnedFd, link: Link) -> Self {
         Self {
             socket: Socket::new(socket),
-            pipe,
-            side,
+            link,
             receiving: Mutex::default(),
             _types: PhantomData,
         }
@@ -229,14 +229,7 @@ impl<S, R> Connection<S, R> {
         message: Message<'_>,
         outgoing: &mut Outgoing,
     ) -> Result<(), SendError<()>> {
-        let sent = packet::send(
-            self.socket.as_fd(),
-            &self.pipe,
-            self.side,
-            content,
-            message,
-            outgoing,
-        );
+        let sent = packet::send(self.socket.as_fd(), &self.link, content, message, outgoing);
         sent.map_err(|error| match error {
             Error::Os { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {
                 SendError::Closed(())
@@ -266,10 +259,10 @@ impl<S, R> Connection<S, R> {
     fn receive_bytes<T>(&self, most: usize, open: impl FnOnce(&[u8]) -> T) -> Result<T, RecvError> {
         loop {
             let receiving = self.receiving.lock();
-            let (socket, pipe) = (self.socket.as_fd(), &self.pipe);
-            let next = packet::look_at_next(socket, pipe, self.side).inspect_err(|_| {
+            let (socket, link) = (self.socket.as_fd(), &self.link);
+            let next = packet::look_at_next(socket, link).inspect_err(|_| {
                 // What nobody can receive is not left in the way.
-                let _ = packet::receive(socket, pipe, self.side);
+                let _ = packet::receive(socket, link);
             })?;
             match next {
                 Some((Content::Value, _)) => {
@@ -284,7 +277,7 @@ impl<S, R> Connection<S, R> {
                     });
                 }
                 Some(_) => {
-                    if let Some(message) = packet::receive(socket, pipe, self.side)? {
+                    if let Some(message) = packet::receive(socket, link)? {
                         let length = message.all().len();
                         // Another one, if another process has the same socket.
                         if length > most {
@@ -305,7 +298,7 @@ impl<S, R> Connection<S, R> {
 
     fn receive_now(&self) -> Result<Received, RecvError> {
         let _receiving = self.receiving.lock();
-        packet::receive(self.socket.as_fd(), &self.pipe, self.side)?.ok_or(RecvError::Empty)
+        packet::receive(self.socket.as_fd(), &self.link)?.ok_or(RecvError::Empty)
     }
 
     fn wait_readable(&self, deadline: Option<Instant>) -> Result<bool, RecvError> {
@@ -335,9 +328,13 @@ impl<S: Serialize, R> Connection<S, R> {
         let encode = |draft: &mut Draft| {
             wire::append(&value, draft, &|| "a value for a connection".to_owned())
         };
-        let sent = wire::with_draft(encode, |draft, outgoing| {
+        let transmit = |draft: &mut Draft, outgoing: &mut Outgoing| {
             self.transmit(Content::Value, Message::Draft(draft), outgoing)
-        });
+        };
+        let sent = match self.link.is_plain() {
+            true => wire::with_plain_draft(encode, transmit),
+            false => wire::with_draft(encode, transmit),
+        };
         match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(SendError::Closed(()))) => Err(SendError::Closed(value)),
@@ -366,7 +363,7 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
     /// [`RecvError::Closed`] when the peer is gone, [`RecvError::Decode`] when what it sent is no `R`, and
     /// [`RecvError::Failed`] when the system refuses.
     pub fn recv(&self) -> Result<R, RecvError> {
-        self.receive(None, decode)
+        self.receive(None, |message| self.decode(message))
     }
 
     /// Receives a value if one is there.
@@ -385,7 +382,7 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
     ///
     /// [`RecvError::Empty`] when none is, and those of [`recv`](Self::recv).
     pub fn try_recv(&self) -> Result<R, RecvError> {
-        decode(self.receive_now()?)
+        self.decode(self.receive_now()?)
     }
 
     /// Waits for a value for at most `timeout`.
@@ -406,17 +403,22 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
     ///
     /// [`RecvError::TimedOut`] when none came in time, and those of [`recv`](Self::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<R, RecvError> {
-        self.receive(deadline_after(timeout), decode)
+        self.receive(deadline_after(timeout), |message| self.decode(message))
     }
-}
 
-fn decode<R: DeserializeOwned>(mut message: Received) -> Result<R, RecvError> {
-    let subject = || "a value from a connection".to_owned();
-    let fds = std::mem::take(&mut message.fds);
-    let bytes = message
-        .value()
-        .map_err(|cause| RecvError::Decode(DecodeError::new::<R>(subject(), cause)))?;
-    wire::decode(bytes, fds, &subject).map_err(RecvError::Decode)
+    fn decode(&self, mut message: Received) -> Result<R, RecvError> {
+        let subject = || "a value from a connection".to_owned();
+        let fds = std::mem::take(&mut message.fds);
+        let bytes = message
+            .value()
+            .map_err(|cause| RecvError::Decode(DecodeError::new::<R>(subject(), cause)))?;
+        match self.link.is_plain() {
+            // It comes from an isolated process, or goes to one.
+            true => wire::decode_plain(bytes, fds, &subject),
+            false => wire::decode(bytes, fds, &subject),
+        }
+        .map_err(RecvError::Decode)
+    }
 }
 
 impl<S, R> AsFd for Connection<S, R> {
@@ -439,7 +441,14 @@ impl<S, R> Serialize for Connection<S, R> {
         let fd = Outgoing::attach(self.socket.as_fd()).map_err(|reason| {
             ser::Error::custom(format_args!("a connection cannot be sent here: {reason}"))
         })?;
-        (fd, &self.pipe, self.side).serialize(serializer)
+        let pipe = match Outgoing::is_plain() {
+            true => {
+                self.link.becomes_plain();
+                None
+            }
+            false => self.link.pipe.as_ref(),
+        };
+        (fd, pipe, self.link.side).serialize(serializer)
     }
 }
 
@@ -456,6 +465,6 @@ impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
                 "a pipe has two ends, and the message names another",
             ));
         }
-        Ok(Self::new(socket, pipe, side))
+        Ok(Self::new(socket, Link::arrived(pipe, side)))
     }
 }

@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::sync::atomic::AtomicU64;
 
+use super::link::Link;
 use crate::arena::{Arena, Body, Care, Draft, Handle, Kind, Offset, Outgoing, Parcel};
 use crate::error::{Error, RecvError, Result};
 use crate::sys::{self, AsFd, BorrowedFd, OwnedFd, Packet};
@@ -20,6 +21,7 @@ const LONGEST: usize = 8 << 10;
 const VALUE: u8 = 0;
 const BYTES: u8 = 1;
 const PARCEL: u8 = 2;
+const FILE: u8 = 4;
 
 /// What a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,35 +116,56 @@ impl Message<'_> {
     }
 }
 
-/// Sends a message from the end `side`.
+/// Sends a message from this end.
 pub(super) fn send(
     socket: BorrowedFd<'_>,
-    pipe: &Handle<PipeBody, ()>,
-    side: u8,
+    link: &Link,
     content: Content,
     message: Message<'_>,
     outgoing: &mut Outgoing,
 ) -> Result<()> {
-    // An end of this pipe in a message over it: whoever receives it has the pipe, and nobody frees a parcel that keeps its
-    // owner.
-    outgoing.objects.retain(|held| !pipe.is_of(held));
     let kind = match content {
         Content::Value => VALUE,
         Content::Bytes => BYTES,
     };
+    match &link.pipe {
+        Some(pipe) if !link.is_plain() => {
+            // An end of this pipe in a message over it: whoever receives it has the pipe, and nobody frees a parcel that keeps
+            // its owner.
+            outgoing.objects.retain(|held| !pipe.is_of(held));
+            send_in_tree(socket, pipe, link.side, kind, message, outgoing)
+        }
+        _ => send_plain(
+            socket,
+            kind,
+            message.bytes(),
+            std::mem::take(&mut outgoing.fds),
+        ),
+    }
+}
+
+fn send_packet(socket: BorrowedFd<'_>, kind: u8, rest: &[u8], fds: &[OwnedFd]) -> Result<()> {
+    let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+    sys::send_packet(socket, &[IoSlice::new(&[kind]), IoSlice::new(rest)], &fds)
+        .map_err(|error| Error::os("cannot send over a connection", error))
+}
+
+fn send_in_tree(
+    socket: BorrowedFd<'_>,
+    pipe: &Handle<PipeBody, ()>,
+    side: u8,
+    kind: u8,
+    message: Message<'_>,
+    outgoing: &mut Outgoing,
+) -> Result<()> {
     // The system passes so many with the packet; more wait in the depot, and the parcel tells of them.
     let fds = if outgoing.fds.len() <= sys::MAX_FDS {
         std::mem::take(&mut outgoing.fds)
     } else {
         Vec::new()
     };
-    let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
-    let send = |kind: u8, rest: &[u8]| {
-        sys::send_packet(socket, &[IoSlice::new(&[kind]), IoSlice::new(rest)], &fds)
-            .map_err(|error| Error::os("cannot send over a connection", error))
-    };
     if message.bytes().len() <= LONGEST && outgoing.is_empty() {
-        return send(kind, message.bytes());
+        return send_packet(socket, kind, message.bytes(), &fds);
     }
     let arena = pipe.arena();
     let parcel = match message {
@@ -154,27 +177,43 @@ pub(super) fn send(
     tx.detach_parcel(place);
     tx.attach_parcel(&pipe.body().underway[usize::from(side)], place);
     tx.commit();
-    let sent = send(kind | PARCEL, &place.0.to_le_bytes());
+    let sent = send_packet(socket, kind | PARCEL, &place.0.to_le_bytes(), &fds);
     if sent.is_err() {
         drop(claim(pipe, side, place));
     }
     sent
 }
 
-/// Receives the next message for the end `side`, if one is there.
-pub(super) fn receive(
-    socket: BorrowedFd<'_>,
-    pipe: &Handle<PipeBody, ()>,
-    side: u8,
-) -> Result<Option<Received>, RecvError> {
+fn send_plain(socket: BorrowedFd<'_>, kind: u8, bytes: &[u8], mut fds: Vec<OwnedFd>) -> Result<()> {
+    if bytes.len() <= LONGEST {
+        return send_packet(socket, kind, bytes, &fds);
+    }
+    let file = sys::sealed_file(bytes)
+        .map_err(|error| Error::os("cannot make a file of a large message", error))?;
+    fds.push(file);
+    send_packet(
+        socket,
+        kind | FILE,
+        &(bytes.len() as u64).to_le_bytes(),
+        &fds,
+    )
+}
+
+/// Receives the next message for this end, if one is there.
+pub(super) fn receive(socket: BorrowedFd<'_>, link: &Link) -> Result<Option<Received>, RecvError> {
     let Some((packet, mut fds)) = next_packet(socket, false)? else {
         return Ok(None);
     };
-    let (content, named) = parse(&packet)?;
-    let body = match named {
-        None => ReceivedBody::Inline(packet[1..].to_vec()),
-        Some(place) => {
-            let parcel = claim(pipe, 1 - side, place).ok_or_else(unknown_parcel)?;
+    let (content, place) = parse(&packet)?;
+    let body = match place {
+        Place::Packet => ReceivedBody::Inline(packet[1..].to_vec()),
+        Place::File(_) => {
+            let file = fds.pop().ok_or_else(unknown_parcel)?;
+            ReceivedBody::Inline(sys::read_sealed(file).map_err(failed)?)
+        }
+        Place::Parcel(place) => {
+            let pipe = link.pipe.as_ref().ok_or_else(out_of_reach)?;
+            let parcel = claim(pipe, 1 - link.side, place).ok_or_else(unknown_parcel)?;
             let waiting = parcel.take_fds();
             fds.extend(waiting.map_err(|error| RecvError::Failed(error.to_string()))?);
             ReceivedBody::Parcel(parcel)
@@ -183,22 +222,22 @@ pub(super) fn receive(
     Ok(Some(Received { content, body, fds }))
 }
 
-/// What the next message for the end `side` is and how long, if one is there; leaves it there.
+/// What the next message for this end is and how long, if one is there; leaves it there.
 pub(super) fn look_at_next(
     socket: BorrowedFd<'_>,
-    pipe: &Handle<PipeBody, ()>,
-    side: u8,
+    link: &Link,
 ) -> Result<Option<(Content, usize)>, RecvError> {
     let Some((packet, _)) = next_packet(socket, true)? else {
         return Ok(None);
     };
-    let (content, named) = parse(&packet)?;
-    let length = match named {
-        None => packet.len() - 1,
-        Some(place) => {
-            let arena = pipe.arena();
-            let list = &pipe.body().underway[usize::from(1 - side)];
-            let tx = arena.begin();
+    let (content, place) = parse(&packet)?;
+    let length = match place {
+        Place::Packet => packet.len() - 1,
+        Place::File(length) => length as usize,
+        Place::Parcel(place) => {
+            let pipe = link.pipe.as_ref().ok_or_else(out_of_reach)?;
+            let list = &pipe.body().underway[usize::from(1 - link.side)];
+            let tx = pipe.arena().begin();
             let place = tx.nodes(list).find(|node| *node == place);
             tx.parcel_length(place.ok_or_else(unknown_parcel)?) as usize
         }
@@ -223,18 +262,40 @@ fn unknown_parcel() -> RecvError {
     RecvError::Failed("a message names shared memory that is not its own; did something else write to the socket?".to_owned())
 }
 
-/// The content of a packet, and the parcel that it names.
-fn parse(packet: &[u8]) -> Result<(Content, Option<Offset>), RecvError> {
-    let content = match packet.first().map(|kind| kind & !PARCEL) {
+fn out_of_reach() -> RecvError {
+    RecvError::Failed(
+        "a message lies in shared memory, which an isolated process does not map; let the process that passed this end of the \
+         connection send it, or send at most 8 KiB at once"
+            .to_owned(),
+    )
+}
+
+/// Where a message is.
+enum Place {
+    Packet,
+    Parcel(Offset),
+    /// In a file, with this length.
+    File(u64),
+}
+
+/// What a packet says of its message.
+fn parse(packet: &[u8]) -> Result<(Content, Place), RecvError> {
+    let content = match packet.first().map(|kind| kind & !(PARCEL | FILE)) {
         Some(VALUE) => Content::Value,
         Some(BYTES) => Content::Bytes,
         _ => return Err(unknown_parcel()),
     };
-    if packet[0] & PARCEL == 0 {
-        return Ok((content, None));
-    }
-    let place = packet[1..].try_into().map_err(|_| unknown_parcel())?;
-    Ok((content, Some(Offset(u64::from_le_bytes(place)))))
+    let word = || {
+        let word = packet[1..].try_into().map_err(|_| unknown_parcel())?;
+        Ok(u64::from_le_bytes(word))
+    };
+    let place = match packet[0] & (PARCEL | FILE) {
+        0 => Place::Packet,
+        PARCEL => Place::Parcel(Offset(word()?)),
+        FILE => Place::File(word()?),
+        _ => return Err(unknown_parcel()),
+    };
+    Ok((content, place))
 }
 
 thread_local! {

@@ -71,6 +71,9 @@ pub enum Error {
         /// How many generations there are already.
         depth: u32,
     },
+    /// This process is [isolated](crate::Builder::isolated): it maps no shared memory, and so has no queues, locks and other
+    /// shared objects, and starts no processes. Let its parent do that.
+    Isolated,
     /// The start method is not available on this platform or in this version: choose one of
     /// [`StartMethod::available`](crate::StartMethod::available).
     StartMethodUnavailable {
@@ -189,6 +192,10 @@ impl fmt::Display for Error {
                 f,
                 "this process is {depth} generations below the program's first one, which is the limit; does a process \
                  function start itself without end?"
+            ),
+            Error::Isolated => f.write_str(
+                "this process is isolated: it maps no shared memory, so that it cannot have shared objects or start processes; \
+                 let its parent do that, and talk to it over a connection",
             ),
             Error::StartMethodUnavailable { method } => write!(
                 f,

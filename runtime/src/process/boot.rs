@@ -12,11 +12,13 @@ use std::panic::AssertUnwindSafe;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
+use super::account::Desk;
 use super::exit;
+use super::isolated::Report;
 use super::method::{StartMethod, set_start_method};
-use super::outcome::{Order, Outcome, describe_panic, ran, watch_panics};
+use super::outcome::{Head, Outcome, describe_panic, ran, watch_panics};
 use super::tree::{self, Identity, Parent};
-use crate::arena::{self, Arena, CHILD_MARK, Draft, Offset, Outgoing, Parcel, Stage};
+use crate::arena::{self, CHILD_MARK, Draft, Offset, Outgoing, Parcel, Stage};
 use crate::error::{Error, Ran, Subject};
 use crate::registry::{self, ArgumentError, Give, Step};
 use crate::sys::{self, OwnedFd};
@@ -47,6 +49,12 @@ pub(super) fn test_path() -> Option<&'static str> {
         Some(Mode::Test(path)) => Some(path),
         _ => None,
     }
+}
+
+/// How many threads this process has that may be in the middle of something. The harness of a test waits for the test's thread
+/// on the first one, and does nothing else.
+pub(super) fn threads() -> usize {
+    sys::thread_count(TEST.get().is_some())
 }
 
 /// Does by hand what `#[mp::main]` does. To be the first statement of `main`.
@@ -136,7 +144,8 @@ pub(super) struct Mark {
     pub(super) serial: u64,
     /// Whether the last descriptor is the standard output, hidden from a test harness.
     pub(super) stdout: bool,
-    /// The arena's three, the parent, and those among the arguments.
+    /// The arena's three, the parent, and those among the arguments. An isolated process has no record (0), and the socket to
+    /// its parent and the file with its order in place of the arena.
     pub(super) fds: Vec<i32>,
 }
 
@@ -168,7 +177,8 @@ impl FromStr for Mark {
             .iter()
             .enumerate()
             .all(|(index, fd)| *fd > 2 && !fds[..index].contains(fd));
-        if fds.len() < 4 + usize::from(stdout) || !distinct {
+        let least = if record == 0 { 3 } else { 4 };
+        if fds.len() < least + usize::from(stdout) || !distinct {
             return Err(());
         }
         Ok(Self {
@@ -182,14 +192,14 @@ impl FromStr for Mark {
 
 /// Runs this child's function, and ends the process.
 fn boot(mark: &str) -> ! {
-    let (arena, order, fds) = attach(mark).unwrap_or_else(|reason| {
+    let (desk, order, fds) = attach(mark).unwrap_or_else(|reason| {
         fail(&format!(
             "{CHILD_MARK} is set to `{mark}`, which makes this process a child of another one, but it cannot be: {reason}. If \
              this is no child, something set the variable by hand: unset it"
         ))
     });
     exit::prepare();
-    let code = run(arena, &order, fds);
+    let code = run(desk, &order, fds);
     drop(order);
     std::process::exit(code)
 }
@@ -199,22 +209,22 @@ pub(super) fn boot_copy(record: Offset, serial: u64, parent: OwnedFd, fds: Vec<O
     let attached = arena::arena()
         .map_err(|error| error.to_string())
         .and_then(|arena| {
-            let order = arena.take_order(record, serial)?;
-            introduce(arena, &order, parent)?;
-            Ok((arena, order))
+            let order = Order::Parcel(arena.take_order(record, serial)?);
+            introduce(&order, parent)?;
+            Ok((Desk::Tree(arena), order))
         });
-    let (arena, order) = attached.unwrap_or_else(|reason| {
+    let (desk, order) = attached.unwrap_or_else(|reason| {
         fail(&format!(
             "a copy of this process cannot take its order: {reason}"
         ))
     });
-    let code = run(arena, &order, fds);
+    let code = run(desk, &order, fds);
     drop(order);
     sys::exit_copy(code)
 }
 
 /// Takes the order that a mark tells of, with the arena and the descriptors among the arguments.
-fn attach(mark: &str) -> Result<(&'static Arena, Parcel, Vec<OwnedFd>), String> {
+fn attach(mark: &str) -> Result<(Desk, Order, Vec<OwnedFd>), String> {
     let mark: Mark = mark
         .parse()
         .map_err(|()| "it is no mark that this version of the library makes".to_owned())?;
@@ -225,50 +235,76 @@ fn attach(mark: &str) -> Result<(&'static Arena, Parcel, Vec<OwnedFd>), String> 
         unsafe { sys::adopt_fd(*fd) }
             .map_err(|error| format!("descriptor {fd} is not there: {error}"))
     };
-    let mut fds = mark
-        .fds
-        .iter()
-        .map(adopt)
-        .collect::<Result<Vec<_>, _>>()?
-        .into_iter();
-    let (Some(memory), Some(entrance), Some(exit), Some(parent)) =
-        (fds.next(), fds.next(), fds.next(), fds.next())
-    else {
-        return Err("descriptors are missing".to_owned());
-    };
-    let mut fds: Vec<OwnedFd> = fds.collect();
+    let mut fds = mark.fds.iter().map(adopt).collect::<Result<Vec<_>, _>>()?;
     if mark.stdout
         && let Some(stdout) = fds.pop()
     {
         sys::replace_stdout(stdout)
             .map_err(|error| format!("its standard output cannot be restored: {error}"))?;
     }
-    let arena = arena::adopt([memory, entrance, exit])
-        .map_err(|error| format!("a descriptor is not that of a tree of processes: {error}"))?;
-    let order = arena.take_order(Offset(mark.record), mark.serial)?;
-    introduce(arena, &order, parent)?;
-    Ok((arena, order, fds))
+    let mut fds = fds.into_iter();
+    let mut next = || {
+        fds.next()
+            .ok_or_else(|| "descriptors are missing".to_owned())
+    };
+    let (desk, order) = if mark.record == 0 {
+        arena::isolate();
+        let report = Report::new(next()?);
+        let order = sys::read_sealed(next()?)
+            .map_err(|error| format!("a descriptor is not that of an order: {error}"))?;
+        let report: &'static Report = Box::leak(Box::new(report));
+        (Desk::Isolated(report), Order::Plain(order))
+    } else {
+        let arena = arena::adopt([next()?, next()?, next()?])
+            .map_err(|error| format!("a descriptor is not that of a tree of processes: {error}"))?;
+        let order = arena.take_order(Offset(mark.record), mark.serial)?;
+        (Desk::Tree(arena), Order::Parcel(order))
+    };
+    introduce(&order, next()?)?;
+    Ok((desk, order, fds.collect()))
+}
+
+/// What a child is to do: a head, and the arguments of its function.
+enum Order {
+    Parcel(Parcel),
+    Plain(Vec<u8>),
+}
+
+impl Order {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Order::Parcel(parcel) => parcel.bytes(),
+            Order::Plain(bytes) => bytes,
+        }
+    }
+
+    /// Takes the descriptors that were too many to be passed with the start.
+    fn take_fds(&self) -> Result<Vec<OwnedFd>, Error> {
+        match self {
+            Order::Parcel(parcel) if parcel.has_descriptors() => parcel.take_fds(),
+            _ => Ok(Vec::new()),
+        }
+    }
 }
 
 /// Makes this process the one that its order names.
-fn introduce(arena: &'static Arena, order: &Parcel, parent: OwnedFd) -> Result<(), String> {
+fn introduce(order: &Order, parent: OwnedFd) -> Result<(), String> {
     let order = head(&mut order.bytes())?;
     sys::set_thread_name(order.name);
-    let parent_pid = arena
-        .me()
-        .parent_pid
-        .load(std::sync::atomic::Ordering::Relaxed) as u32;
     tree::set_identity(Identity {
         name: order.name.to_owned().into(),
         lineage: order.lineage.to_owned(),
         daemon: order.daemon,
         parent: Some(Parent {
-            pid: parent_pid,
+            pid: order.parent_pid,
             name: order.parent_name.to_owned(),
             process: parent,
         }),
     });
     order.changes.make()?;
+    sys::limit_self(&order.limits).map_err(|(option, error)| {
+        format!("the system refuses its `{option}`, which its parent may not exceed: {error}")
+    })?;
     sys::leave_interrupts_to_parent();
     if order.daemon {
         exit::follow_parent(order.leads_group)
@@ -278,38 +314,37 @@ fn introduce(arena: &'static Arena, order: &Parcel, parent: OwnedFd) -> Result<(
 }
 
 /// Takes the head of an order from the front of its bytes.
-fn head<'a>(bytes: &mut &'a [u8]) -> Result<Order<'a>, String> {
+fn head<'a>(bytes: &mut &'a [u8]) -> Result<Head<'a>, String> {
     wire::take(bytes, &|| "the order".to_owned()).map_err(|error| error.to_string())
 }
 
 /// Runs the function, leaves its outcome, and returns the exit code.
-fn run(arena: &'static Arena, order: &Parcel, mut fds: Vec<OwnedFd>) -> i32 {
+fn run(desk: Desk, order: &Order, mut fds: Vec<OwnedFd>) -> i32 {
     let mut arguments = order.bytes();
-    // There were too many to pass them with the start.
-    let waiting = if order.has_descriptors() { order.take_fds() } else { Ok(Vec::new()) };
-    let head = waiting.map_err(|error| error.to_string()).and_then(|waiting| {
+    let waiting = order.take_fds().map_err(|error| error.to_string());
+    let head = waiting.and_then(|waiting| {
         fds.extend(waiting);
         head(&mut arguments)
     });
     let outcome = match head {
         Err(message) => Outcome::Decode { message },
-        Ok(Order { function, .. }) => match registry::find(function) {
+        Ok(Head { function, .. }) => match registry::find(function) {
             None => Outcome::UnknownFunction {
                 hint: registry::hint(function),
             },
-            Some(function) => match call(arena, function, arguments, fds) {
+            Some(function) => match call(desk, function, arguments, fds) {
                 Ok(code) => return code,
                 Err(outcome) => outcome,
             },
         },
     };
-    outcome.leave(arena);
+    outcome.leave(desk);
     outcome.exit_code()
 }
 
 /// Calls the function, and leaves its value.
 fn call(
-    arena: &'static Arena,
+    desk: Desk,
     function: &'static registry::Function,
     arguments: &[u8],
     fds: Vec<OwnedFd>,
@@ -318,22 +353,22 @@ fn call(
         name: tree::identity().name.to_string(),
         pid: std::process::id(),
         function: function.name().to_owned(),
-        ran: match ran(arena.me().stage()) {
+        ran: match ran(desk.stage()) {
             // The value is encoded, and is not safe yet.
             Ran::Yes => Ran::Yes,
             other => other,
         },
     };
-    watch_panics(move |panic| Outcome::Panicked(panic).leave(arena), subject);
+    watch_panics(move |panic| Outcome::Panicked(panic).leave(desk), subject);
     let enter = |step| {
-        arena.me().enter(match step {
+        desk.enter(match step {
             Step::Calling => Stage::Running,
             Step::Returned => Stage::Returned,
         });
     };
     let mut left = Ok(());
     let mut take = |value: &mut Draft, outgoing: &mut Outgoing| {
-        left = Outcome::leave_value(arena, value, outgoing);
+        left = desk.leave(value, outgoing);
     };
     let give = Give {
         head: Outcome::HEAD_OF_VALUE,

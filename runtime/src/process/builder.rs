@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::server::Server;
 use super::surroundings::Surroundings;
@@ -46,6 +47,7 @@ pub struct Builder {
     pub(super) server: Option<Arc<Server>>,
     /// Whether the process is the library's own: it is not counted among the children, and its starter sees to its end.
     pub(super) hidden: bool,
+    pub(super) isolated: bool,
 }
 
 impl Builder {
@@ -325,6 +327,135 @@ impl Builder {
     /// ```
     pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
         self.stdio[2] = Some(stderr.into());
+        self
+    }
+
+    /// Sets whether the process is isolated, for code that may scribble over memory: C libraries, or what a fuzzer tries.
+    /// The default is `false`.
+    ///
+    /// An isolated process maps no shared memory, so that it can harm nobody's but its own. Arguments, value and connections go through
+    /// sockets and sealed files. Other handles (queues, locks, values, …) among its arguments are an error of
+    /// [`spawn`](Self::spawn); in the process, making a shared object or starting a process is
+    /// [`Error::Isolated`](crate::Error::Isolated).
+    ///
+    /// It is started by [`Spawn`](StartMethod::Spawn), whatever the program's default is.
+    ///
+    /// A message of more than 8 KiB to an isolated process must be sent by a process that knows of it: that has passed the other end
+    /// of the connection itself, and not received its own end from elsewhere. The isolated process cannot receive those of others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn parse(input: Vec<u8>, progress: mp::Sender<usize>) -> Option<u8> {
+    ///     progress.send(input.len()).ok()?;
+    ///     assert!(matches!(mp::Event::new(), Err(mp::Error::Isolated)));
+    ///     input.iter().copied().max()
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let (tx, rx) = mp::channel()?;
+    ///     let isolated = || mp::Builder::new().isolated(true);
+    ///     let process = isolated().spawn::<parse>((vec![3, 1, 2], tx))?;
+    ///     assert_eq!(rx.recv()?, 3);
+    ///     assert_eq!(process.join()?, Some(3));
+    ///
+    /// #   #[mp::process_fn]
+    /// #   fn wait_for(event: mp::Event) {
+    /// #       event.wait().unwrap();
+    /// #   }
+    ///     let event = mp::Event::new()?;
+    ///     let refused = isolated().spawn::<wait_for>(event).unwrap_err();
+    ///     assert!(refused.to_string().contains("isolated process, which maps no shared memory"));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn isolated(mut self, isolated: bool) -> Self {
+        self.isolated = isolated;
+        self
+    }
+
+    /// Sets how many bytes of memory the process may have for itself (`RLIMIT_DATA`): its heap, the stacks of its threads and other
+    /// private memory that can be written, used or not. What the tree shares does not count.
+    ///
+    /// The program finds that there is no more: an allocation of Rust's collections aborts it, and its parent is told
+    /// [`ProcessError::Signaled`](crate::ProcessError::Signaled). The limit cannot be raised in the process, and holds for the programs
+    /// that it starts. A limit above that of the parent ends the process before its function.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn allocate(bytes: usize) -> bool {
+    ///     Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let limited = || mp::Builder::new().memory_limit(64 << 20);
+    ///     assert!(limited().spawn::<allocate>(1 << 20)?.join()?);
+    ///     assert!(!limited().spawn::<allocate>(1 << 30)?.join()?);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[doc(alias = "RLIMIT_DATA")]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.surroundings.limits.memory = Some(bytes);
+        self
+    }
+
+    /// Sets how much processor time the process may use, of all its threads together (`RLIMIT_CPU`). It is rounded up to seconds.
+    ///
+    /// Then the process is sent `SIGXCPU`, which ends it, and a second later it is killed.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// #[mp::process_fn]
+    /// fn search() {
+    ///     loop {}
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let process = mp::Builder::new().cpu_limit(Duration::from_secs(1)).spawn::<search>(())?;
+    ///     assert!(process.join().unwrap_err().to_string().contains("SIGXCPU"));
+    ///     Ok(())
+    /// }
+    /// ```
+    #[doc(alias = "RLIMIT_CPU")]
+    pub fn cpu_limit(mut self, time: Duration) -> Self {
+        let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+        // The kernel takes 0 for a second.
+        self.surroundings.limits.cpu = Some(seconds.max(1));
+        self
+    }
+
+    /// Sets how much nicer the process is than its parent: with a higher number it leaves the processors to others. Whoever may not
+    /// go below 0 there ends before its function.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn niceness() -> Option<String> {
+    ///     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    ///     stat.rsplit(')').next()?.split_whitespace().nth(16).map(str::to_owned)
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let here: i32 = niceness().expect("/proc is there").parse().unwrap();
+    ///     let there = mp::Builder::new().nice(2).spawn::<niceness>(())?.join()?;
+    ///     assert_eq!(there, Some((here + 2).min(19).to_string()));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn nice(mut self, increment: i32) -> Self {
+        self.surroundings.limits.nice = increment;
         self
     }
 

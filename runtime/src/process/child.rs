@@ -11,16 +11,17 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
+use super::account::{Account, Left};
 use super::outcome::{Outcome, ran};
 use super::server::Server;
-use crate::arena::{ChildRecord, Identity, Incoming, Parcel, Stage};
+use crate::arena::{self, ChildRecord, Identity, Stage};
 use crate::error::{Error, ProcessError, Ran, Result, Subject};
 use crate::sys::{self, AsFd, OwnedFd};
 use crate::wire;
 
 /// What this process knows of a child.
 pub(super) struct Child {
-    record: ChildRecord,
+    account: Account,
     pub(super) pid: u32,
     pub(super) process: OwnedFd,
     pub(super) name: String,
@@ -64,7 +65,8 @@ pub(super) fn reap_detached() {
 
 /// What is known of a child at its start.
 pub(super) struct Started {
-    pub(super) record: ChildRecord,
+    pub(super) account: Account,
+    pub(super) parent: Identity,
     pub(super) pid: u32,
     pub(super) process: OwnedFd,
     pub(super) name: String,
@@ -89,7 +91,8 @@ impl Child {
     /// Enters a process that was just started.
     pub(super) fn enter(started: Started) -> Arc<Self> {
         let Started {
-            record,
+            account,
+            parent,
             pid,
             process,
             name,
@@ -100,9 +103,8 @@ impl Child {
             server,
             hidden,
         } = started;
-        let parent = record.arena().identity();
         let child = Arc::new(Self {
-            record,
+            account,
             pid,
             process,
             name,
@@ -137,7 +139,7 @@ impl Child {
 
     /// Whether this process is its parent, and not a copy of its parent.
     fn is_mine(&self) -> bool {
-        self.record.arena().identity() == self.parent
+        arena::arena().is_ok_and(|arena| arena.identity() == self.parent)
     }
 
     /// Takes the exit status of the process, which has ended, and gives back what it held. `false` if the status is to come, and
@@ -147,8 +149,8 @@ impl Child {
         if self.ended.get().is_some() {
             return Ok(true);
         }
-        let status = if let Some(server) = &self.server {
-            match self.status_by_server(server, deadline) {
+        let status = if let (Some(server), Some(record)) = (&self.server, self.account.record()) {
+            match self.status_by_server(server, record, deadline) {
                 Some(status) => status,
                 None => return Ok(false),
             }
@@ -170,7 +172,7 @@ impl Child {
         // SAFETY: the process has ended: its descriptor is readable, and if its status was there, it is taken.
         #[allow(unsafe_code)]
         unsafe {
-            self.record.bury();
+            self.account.bury();
         }
         let _ = self.ended.set(status);
         for list in [&CHILDREN, &DETACHED] {
@@ -188,13 +190,14 @@ impl Child {
     fn status_by_server(
         &self,
         server: &Server,
+        record: &ChildRecord,
         deadline: Option<Instant>,
     ) -> Option<Option<ExitStatus>> {
         const PATIENCE: Duration = Duration::from_secs(1);
         const NAP: Duration = Duration::from_millis(10);
         let begin = Instant::now();
         loop {
-            if let Some(told) = self.record.told_exit() {
+            if let Some(told) = record.told_exit() {
                 return Some(Some(sys::status_from_words(told)));
             }
             let now = Instant::now();
@@ -210,7 +213,7 @@ impl Child {
             } else if now >= begin + PATIENCE && deadline.is_some_and(|deadline| now >= deadline) {
                 return None;
             }
-            self.record.wait_for_exit(now + NAP);
+            record.wait_for_exit(now + NAP);
         }
     }
 
@@ -239,18 +242,18 @@ impl Child {
         &self,
         look: impl FnOnce(Outcome, &[u8]) -> T,
     ) -> Option<Result<T, ProcessError>> {
-        let parcel = self.record.take_outcome()?;
-        let result = self.open(&parcel, look);
-        self.record.put_outcome(parcel);
+        let left = self.account.take_outcome().ok()??;
+        let result = self.open(&left, look);
+        self.account.put_outcome(left);
         Some(result)
     }
 
     fn open<T>(
         &self,
-        parcel: &Parcel,
+        left: &Left,
         look: impl FnOnce(Outcome, &[u8]) -> T,
     ) -> Result<T, ProcessError> {
-        let mut bytes = parcel.bytes();
+        let mut bytes = left.bytes();
         match wire::take(&mut bytes, &|| {
             format!("the outcome of process `{}`", self.name)
         }) {
@@ -274,11 +277,12 @@ impl Child {
                 "this process is a copy of its parent, and has no right to its value; its parent has".to_owned(),
             ));
         }
-        match self.record.take_outcome() {
-            Some(parcel) => {
-                let fds = parcel.take_fds();
+        let left = self.account.take_outcome();
+        match left.map_err(|error| failed(format!("cannot take its outcome: {error}")))? {
+            Some(left) => {
+                let fds = left.take_fds();
                 let fds = fds.map_err(|error| failed(error.to_string()))?;
-                self.open(&parcel, |outcome, rest| self.value(outcome, rest, fds))?
+                self.open(&left, |outcome, rest| self.value(&left, outcome, rest, fds))?
             }
             None => Err(self.death()),
         }
@@ -287,6 +291,7 @@ impl Child {
     /// The value in an outcome, or the error that it is.
     fn value<R: DeserializeOwned>(
         &self,
+        left: &Left,
         outcome: Outcome,
         mut bytes: &[u8],
         fds: Vec<OwnedFd>,
@@ -295,12 +300,11 @@ impl Child {
             Outcome::Value => {
                 let subject = || format!("the value of `{}`", self.function);
                 // What the child did after its value was safe, a signal at its exit say, does not take it back.
-                Incoming::provide(fds, || wire::take(&mut bytes, &subject)).map_err(|error| {
-                    ProcessError::Decode {
+                left.provide(fds, || wire::take(&mut bytes, &subject))
+                    .map_err(|error| ProcessError::Decode {
                         message: error.to_string(),
                         subject: self.subject(Ran::Yes),
-                    }
-                })
+                    })
             }
             Outcome::Panicked(panic) => Err(ProcessError::Panicked(panic)),
             Outcome::UnknownFunction { hint } => Err(ProcessError::UnknownFunction {
@@ -320,7 +324,7 @@ impl Child {
 
     /// Why a process that has ended left no outcome.
     fn death(&self) -> ProcessError {
-        let stage = self.record.stage();
+        let stage = self.account.stage();
         let subject = self.subject(ran(stage));
         match self.ended.get().copied().flatten().map(sys::status_parts) {
             None => ProcessError::Lost { subject },

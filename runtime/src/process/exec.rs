@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use super::boot::{self, Mark};
-use super::start::{Begun, Beginning, open_begun};
+use super::start::{Beginning, Begun, open_begun};
 use super::surroundings::Variables;
-use crate::arena::CHILD_MARK;
+use crate::arena::{CHILD_MARK, ChildRecord};
 use crate::error::Result;
 use crate::sys::{self, AsFd, BorrowedFd, Launch, OwnedFd};
 
@@ -41,11 +41,17 @@ pub fn set_executable(path: impl Into<PathBuf>) {
 }
 
 /// Executes the program for a child.
-pub(super) fn begin(beginning: &Beginning<'_>, fds: &[OwnedFd]) -> Result<Begun> {
+///
+/// `first` are the descriptors by which it takes its order.
+pub(super) fn begin(
+    beginning: &Beginning<'_>,
+    first: &[BorrowedFd<'_>],
+    fds: &[OwnedFd],
+) -> Result<Begun> {
     let failed = |what: &str| beginning.failed(what);
     let parent = super::start::my_descriptor()
         .map_err(failed("cannot open a descriptor of this process"))?;
-    let mut passed: Vec<BorrowedFd<'_>> = beginning.arena.fds().into();
+    let mut passed = first.to_vec();
     passed.push(parent.as_fd());
     passed.extend(fds.iter().map(AsFd::as_fd));
     // In a test, the test harness writes to standard output before the child's function begins.
@@ -59,8 +65,8 @@ pub(super) fn begin(beginning: &Beginning<'_>, fds: &[OwnedFd]) -> Result<Begun>
     passed.extend(placeholder.as_ref().map(AsFd::as_fd));
 
     let mark = Mark {
-        record: beginning.record.place().0,
-        serial: beginning.record.serial(),
+        record: beginning.record.map_or(0, |record| record.place().0),
+        serial: beginning.record.map_or(0, ChildRecord::serial),
         stdout: quiet,
         fds: Launch::numbers(passed.len()),
     };
@@ -74,7 +80,11 @@ pub(super) fn begin(beginning: &Beginning<'_>, fds: &[OwnedFd]) -> Result<Begun>
         environment: environment(variables, &mark),
         directory: surroundings.directory.clone(),
         fds: &passed,
-        streams: beginning.streams.fds.each_ref().map(|fd| fd.as_ref().map(AsFd::as_fd)),
+        streams: beginning
+            .streams
+            .fds
+            .each_ref()
+            .map(|fd| fd.as_ref().map(AsFd::as_fd)),
         quiet_stdout: quiet,
         lead_group: beginning.leads_group,
     };

@@ -4,23 +4,28 @@
 //!
 //! One thing is `unsafe`: the fork, which is sound while the process has one thread.
 
+use super::boot;
 use super::copy::{self, Birth};
-use super::start::{Begun, Beginning, my_descriptor, open_begun};
+use super::start::{Beginning, Begun, my_descriptor, open_begun};
+use crate::arena::ChildRecord;
 use crate::error::{Error, Result};
 use crate::sys::{self, AsFd, Forked, OwnedFd};
 
 /// Copies this process for a child.
-pub(super) fn begin(beginning: &Beginning<'_>, fds: Vec<OwnedFd>) -> Result<Begun> {
-    let threads = sys::thread_count();
+pub(super) fn begin(
+    beginning: &Beginning<'_>,
+    record: &ChildRecord,
+    fds: Vec<OwnedFd>,
+) -> Result<Begun> {
+    let threads = boot::threads();
     if threads > 1 {
         return Err(Error::ForkWithThreads { threads });
     }
-    let record = beginning.record;
     beginning
         .arena
         .bequeath_holds(record.place(), record.serial())?;
-    let parent = my_descriptor()
-        .map_err(beginning.failed("cannot open a descriptor of this process"))?;
+    let parent =
+        my_descriptor().map_err(beginning.failed("cannot open a descriptor of this process"))?;
     // SAFETY: this process has one thread, as of the count, and this one has made none since.
     #[allow(unsafe_code)]
     let forked = unsafe { sys::fork() };

@@ -10,6 +10,7 @@
 //! There is no handshake to wait for: the parent goes on as soon as the system has started the child, and learns the
 //! rest from the child's end, which the kernel tells whatever its kind, and from the stage in its record.
 
+mod account;
 mod awaiting;
 mod boot;
 mod builder;
@@ -19,6 +20,7 @@ mod copy;
 mod exec;
 mod exit;
 mod fork;
+mod isolated;
 mod method;
 mod outcome;
 mod server;
@@ -49,6 +51,8 @@ pub(crate) use exit::is_ending;
 pub use method::{StartMethod, set_start_method, start_method};
 pub(crate) use outcome::{describe_panic, watch_panics};
 pub(crate) use server::Server;
+#[doc(hidden)]
+pub use server::end as end_fork_server;
 pub use server::set_forkserver_preload;
 pub use stdio::Stdio;
 pub use tree::{

@@ -6,24 +6,27 @@ use std::panic::PanicHookInfo;
 
 use serde::{Deserialize, Serialize};
 
+use super::account::Desk;
 use super::surroundings::Changes;
-use crate::arena::{Arena, Draft, Outgoing};
-use crate::error::{Error, Panic, Ran, Subject};
+use crate::error::{Panic, Ran, Subject};
+use crate::sys::Limits;
 use crate::wire;
 
 /// The head of an order; the encoded arguments follow.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Order<'a> {
+pub(super) struct Head<'a> {
     pub(super) function: &'a str,
     pub(super) name: &'a str,
     /// The numbers of the process and its forebears among their siblings: "1:2".
     pub(super) lineage: &'a str,
     pub(super) parent_name: &'a str,
+    pub(super) parent_pid: u32,
     pub(super) daemon: bool,
     /// Whether it leads a process group of its own, which ends when its parent does.
     pub(super) leads_group: bool,
     /// What a copy of a process is to change.
     pub(super) changes: Changes,
+    pub(super) limits: Limits,
 }
 
 /// The head of an outcome; after `Value` the encoded value follows.
@@ -45,35 +48,18 @@ impl Outcome {
         }
     }
 
-    /// Leaves the outcome in this process's record.
-    pub(super) fn leave(&self, arena: &'static Arena) {
+    /// Leaves the outcome of this process.
+    pub(super) fn leave(&self, desk: Desk) {
         let subject = || "the outcome of a process".to_owned();
-        let encoded = wire::with_draft(
-            |draft| wire::append(self, draft, &subject),
-            |draft, outgoing| draft.finish(arena, outgoing),
-        );
         // Without room for it, the exit code and stage must do.
-        if let Ok(Ok(parcel)) = encoded {
-            arena.leave_outcome(parcel);
-        }
+        let _ = wire::with_draft(
+            |draft| wire::append(self, draft, &subject),
+            |draft, outgoing| desk.leave(draft, outgoing),
+        );
     }
 
     /// What precedes a value: the outcome `Value`, encoded.
     pub(super) const HEAD_OF_VALUE: &'static [u8] = &[0];
-
-    /// Leaves a value with its head, encoded already, in this process's record.
-    ///
-    /// # Errors
-    ///
-    /// When the shared memory has no room for it, or the system none for the descriptors in it.
-    pub(super) fn leave_value(
-        arena: &'static Arena,
-        value: &mut Draft,
-        outgoing: &mut Outgoing,
-    ) -> Result<(), Error> {
-        arena.leave_outcome(value.finish(arena, outgoing)?);
-        Ok(())
-    }
 }
 
 /// What the panic hook saw on this thread.

@@ -12,22 +12,23 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::account::{self, Account};
 use super::child::{self, Child, Started};
-use super::outcome::Order;
+use super::outcome::Head;
 use super::server::{self, Server};
-use super::stdio;
-use super::surroundings::{Changes, Surroundings, Variables};
-use super::{Builder, StartMethod, boot, exec, fork, start_method, tree};
+use super::surroundings::{Changes, Surroundings};
+use super::{Builder, StartMethod, boot, exec, fork, isolated, start_method, stdio, tree};
 use crate::arena::{self, Arena, ChildRecord, Draft, MAX_DEPTH};
 use crate::error::{Error, Result};
 use crate::registry::{self, ProcessFn};
-use crate::sys::{self, OwnedFd, Streams};
+use crate::sys::{self, AsFd, OwnedFd, Streams};
 use crate::wire;
 
 /// A child that is about to begin.
 pub(super) struct Beginning<'a> {
     pub(super) arena: &'static Arena,
-    pub(super) record: &'a ChildRecord,
+    /// None for an isolated one.
+    pub(super) record: Option<&'a ChildRecord>,
     function: &'static str,
     pub(super) streams: &'a Streams,
     pub(super) surroundings: &'a Surroundings,
@@ -59,20 +60,42 @@ fn failed(function: &str, what: &str) -> impl FnOnce(io::Error) -> Error + use<>
 /// How a child is to be started.
 enum Way {
     Exec,
+    Isolated,
     Fork,
     Server(Arc<Server>),
+}
+
+impl Way {
+    fn choose(builder: &Builder, method: StartMethod) -> Result<Self> {
+        Ok(match (&builder.server, method) {
+            _ if builder.isolated => Way::Isolated,
+            (Some(server), _) => Way::Server(Arc::clone(server)),
+            (None, StartMethod::Spawn) => Way::Exec,
+            (None, StartMethod::Fork) => Way::Fork,
+            (None, StartMethod::Forkserver) => Way::Server(server::mine()?),
+        })
+    }
 }
 
 /// The fork server may die while it is asked, and is started again then. That it does so again and again is an error.
 const MOST_ATTEMPTS: usize = 3;
 
 /// Starts a child that runs `F`.
-pub(super) fn start<F: ProcessFn>(builder: Builder, args: &F::Args<'_>) -> Result<Arc<Child>> {
+pub(super) fn start<F: ProcessFn>(mut builder: Builder, args: &F::Args<'_>) -> Result<Arc<Child>> {
     if !boot::is_initialized() {
         return Err(Error::NotInitialized);
     }
     let method = builder.method.unwrap_or_else(start_method);
     method.check()?;
+    if builder.isolated && !matches!(builder.method, None | Some(StartMethod::Spawn)) {
+        let reason =
+            format!("the start method `{method}` copies a process that maps shared memory");
+        let reason = io::Error::new(io::ErrorKind::InvalidInput, reason);
+        return Err(failed(
+            F::NAME,
+            "it is to be isolated, and is executed anew for that",
+        )(reason));
+    }
     let arena = arena::arena()?;
     let depth = arena.me().depth.load(Ordering::Relaxed);
     if depth >= MAX_DEPTH {
@@ -82,114 +105,151 @@ pub(super) fn start<F: ProcessFn>(builder: Builder, args: &F::Args<'_>) -> Resul
     }
     child::reap_detached();
     arena.sweep();
-    let Builder {
-        name,
-        daemon,
-        stdio,
-        surroundings,
-        leads_group,
-        server,
-        hidden,
-        ..
-    } = builder;
-    if let Some(directory) = &surroundings.directory {
-        check_directory(directory).map_err(failed(
-            F::NAME,
-            &format!(
-                "its working directory `{}` cannot be entered",
-                directory.display()
-            ),
-        ))?;
+    if let Some(directory) = &builder.surroundings.directory {
+        let what = format!(
+            "its working directory `{}` cannot be entered",
+            directory.display()
+        );
+        check_directory(directory).map_err(failed(F::NAME, &what))?;
     }
-    let streams = stdio::open(stdio);
-    let streams = streams.map_err(failed(
-        F::NAME,
-        "cannot open one of its standard streams",
-    ))?;
-    let me = tree::identity();
-    let lineage = if hidden {
+    let streams = stdio::open(std::mem::take(&mut builder.stdio))
+        .map_err(failed(F::NAME, "cannot open one of its standard streams"))?;
+    let lineage = if builder.hidden {
         String::new()
     } else {
-        me.lineage_of_child(arena.me().children.fetch_add(1, Ordering::Relaxed) + 1)
+        let number = arena.me().children.fetch_add(1, Ordering::Relaxed) + 1;
+        tree::identity().lineage_of_child(number)
     };
-    let name = name.unwrap_or_else(|| format!("Process-{lineage}"));
-
+    let name = builder
+        .name
+        .take()
+        .unwrap_or_else(|| format!("Process-{lineage}"));
+    let mut child = NewChild {
+        arena,
+        builder,
+        streams,
+        lineage,
+        name,
+    };
     for _ in 0..MOST_ATTEMPTS {
-        let way = match (&server, method) {
-            (Some(server), _) => Way::Server(Arc::clone(server)),
-            (None, StartMethod::Spawn) => Way::Exec,
-            (None, StartMethod::Fork) => Way::Fork,
-            (None, StartMethod::Forkserver) => Way::Server(server::mine()?),
-        };
-        let changes = match &way {
-            Way::Exec => {
-                let checked = surroundings.environment().map(drop);
-                checked.map(|()| Changes::default())
-            }
-            Way::Fork => surroundings.changes_of(&std::env::vars_os().collect::<Variables>()),
-            Way::Server(server) => surroundings.changes_of(server.environment()),
-        };
-        let order = Order {
-            function: F::NAME,
-            name: &name,
-            lineage: &lineage,
-            parent_name: &me.name,
-            daemon,
-            leads_group,
-            changes: changes.map_err(failed(F::NAME, "cannot make its environment"))?,
-        };
+        let way = Way::choose(&child.builder, method)?;
+        if let Some(child) = child.attempt::<F>(way, args)? {
+            return Ok(child);
+        }
+    }
+    let what = format!("the fork server died {MOST_ATTEMPTS} times while it was asked");
+    let reason = io::Error::other("something kills it; is the system out of memory?");
+    Err(failed(F::NAME, &what)(reason))
+}
+
+/// What a child will be, whatever attempt succeeds.
+struct NewChild {
+    arena: &'static Arena,
+    builder: Builder,
+    streams: Streams,
+    lineage: String,
+    name: String,
+}
+
+impl NewChild {
+    /// Starts it; `None` if the fork server died before it did.
+    fn attempt<F: ProcessFn>(
+        &mut self,
+        way: Way,
+        args: &F::Args<'_>,
+    ) -> Result<Option<Arc<Child>>> {
+        let head = self.head::<F>(&way)?;
         let encode = |draft: &mut Draft| {
-            wire::append(&order, draft, &|| "the order for a process".to_owned())?;
+            wire::append(&head, draft, &|| "the order for a process".to_owned())?;
             registry::encode::<F>(args, draft)
         };
-        let (record, fds) = wire::with_draft(encode, |draft, outgoing| {
-            // Those that the child inherits need not wait for it.
-            let fds = match &way {
-                Way::Server(_) if outgoing.fds.len() > server::MOST_FDS => Vec::new(),
-                _ => std::mem::take(&mut outgoing.fds),
-            };
-            let parcel = draft.finish(arena, outgoing)?;
-            Ok::<_, Error>((ChildRecord::new(arena, &name, parcel)?, fds))
-        })??;
-        let beginning = Beginning {
-            arena,
-            record: &record,
-            function: F::NAME,
-            streams: &streams,
-            surroundings: &surroundings,
-            leads_group,
+        let (begun, account) = match &way {
+            Way::Isolated => {
+                let (file, fds) = account::encode_plain(encode, |bytes, fds| {
+                    sys::sealed_file(bytes).map(|file| (file, fds))
+                })?
+                .map_err(failed(F::NAME, "cannot make a file for its order"))?;
+                let (account, report) = isolated::pair()
+                    .map_err(failed(F::NAME, "cannot make sockets to talk to it"))?;
+                let first = [report.as_fd(), file.as_fd()];
+                let begun = exec::begin(&self.beginning::<F>(None), &first, &fds)?;
+                (Some(begun), Account::Isolated(account))
+            }
+            _ => {
+                let (record, fds) = wire::with_draft(encode, |draft, outgoing| {
+                    // Those that the child inherits need not wait for it.
+                    let fds = match &way {
+                        Way::Server(_) if outgoing.fds.len() > server::MOST_FDS => Vec::new(),
+                        _ => std::mem::take(&mut outgoing.fds),
+                    };
+                    let parcel = draft.finish(self.arena, outgoing)?;
+                    Ok::<_, Error>((ChildRecord::new(self.arena, &self.name, parcel)?, fds))
+                })??;
+                let beginning = self.beginning::<F>(Some(&record));
+                let begun = match &way {
+                    Way::Fork => fork::begin(&beginning, &record, fds).map(Some),
+                    Way::Server(server) => server.begin(&beginning, &record, &fds),
+                    _ => exec::begin(&beginning, &self.arena.fds(), &fds).map(Some),
+                };
+                if !matches!(begun, Ok(Some(_))) {
+                    never_started(&record);
+                }
+                (begun?, Account::Tree(record))
+            }
         };
-        let begun = match &way {
-            Way::Exec => exec::begin(&beginning, &fds).map(Some),
-            Way::Fork => fork::begin(&beginning, fds).map(Some),
-            Way::Server(server) => server.begin(&beginning, &fds),
-        };
-        let begun = begun.inspect_err(|_| never_started(&record))?;
         let Some(Begun { pid, process }) = begun else {
-            never_started(&record);
-            continue;
+            return Ok(None);
         };
-        return Ok(Child::enter(Started {
-            record,
+        Ok(Some(Child::enter(Started {
+            account,
+            parent: self.arena.identity(),
             pid,
             process,
-            name,
+            name: self.name.clone(),
             function: F::NAME,
-            daemon,
-            leads_group,
-            pipes: streams.pipes,
+            daemon: self.builder.daemon,
+            leads_group: self.builder.leads_group,
+            pipes: std::mem::take(&mut self.streams.pipes),
             server: match way {
                 Way::Server(server) => Some(server),
                 _ => None,
             },
-            hidden,
-        }));
+            hidden: self.builder.hidden,
+        })))
     }
-    let reason = io::Error::other("something kills it; is the system out of memory?");
-    Err(failed(
-        F::NAME,
-        &format!("the fork server died {MOST_ATTEMPTS} times while it was asked"),
-    )(reason))
+
+    /// The head of its order.
+    fn head<F: ProcessFn>(&self, way: &Way) -> Result<Head<'_>> {
+        let surroundings = &self.builder.surroundings;
+        let changes = match way {
+            // It is given what it is to find.
+            Way::Exec | Way::Isolated => Ok(Changes::default()),
+            Way::Fork => surroundings.changes_of(None),
+            Way::Server(server) => surroundings.changes_of(Some(server.environment())),
+        };
+        Ok(Head {
+            function: F::NAME,
+            name: &self.name,
+            lineage: &self.lineage,
+            parent_name: &tree::identity().name,
+            parent_pid: std::process::id(),
+            daemon: self.builder.daemon,
+            leads_group: self.builder.leads_group,
+            changes: changes.map_err(failed(F::NAME, "cannot make its environment"))?,
+            limits: surroundings.limits,
+        })
+    }
+
+    fn beginning<'a, F: ProcessFn>(&'a self, record: Option<&'a ChildRecord>) -> Beginning<'a> {
+        Beginning {
+            arena: self.arena,
+            record,
+            function: F::NAME,
+            streams: &self.streams,
+            surroundings: &self.builder.surroundings,
+            leads_group: self.builder.leads_group,
+        }
+    }
 }
 
 /// Gives back what was prepared for a process that was not started, or was waited for, or will find its order withdrawn.
@@ -207,9 +267,9 @@ pub(super) fn open_begun(beginning: &Beginning<'_>, pid: u32) -> Result<Begun> {
         Ok(process) => Ok(Begun { pid, process }),
         Err(error) => {
             sys::abandon_child(pid);
-            Err(beginning.failed("cannot open a descriptor of the new process (it was killed)")(
-                error,
-            ))
+            Err(beginning.failed(
+                "cannot open a descriptor of the new process (it was killed)",
+            )(error))
         }
     }
 }

@@ -120,7 +120,11 @@ pub(super) fn open(streams: [Option<Stdio>; 3]) -> io::Result<Streams> {
             }
             Some(Stdio(Kind::Piped)) => {
                 let (read, write) = sys::stream_pipe()?;
-                let (fd, pipe) = if writable { (write, read) } else { (read, write) };
+                let (fd, pipe) = if writable {
+                    (write, read)
+                } else {
+                    (read, write)
+                };
                 (opened.fds[number], opened.pipes[number]) = (Some(fd), Some(pipe));
                 continue;
             }

@@ -13,6 +13,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sys::Limits;
+
 /// All of an environment.
 pub(super) type Variables = Vec<(OsString, OsString)>;
 
@@ -23,6 +25,7 @@ pub(super) struct Surroundings {
     /// Later changes override earlier ones; a variable without a value is removed.
     pub(super) changes: Vec<(OsString, Option<OsString>)>,
     pub(super) directory: Option<PathBuf>,
+    pub(super) limits: Limits,
 }
 
 /// How a copy changes what it finds.
@@ -59,15 +62,27 @@ impl Surroundings {
         Ok(variables)
     }
 
-    /// What a copy has to change of an environment that it finds.
-    pub(super) fn changes_of(&self, found: &Variables) -> io::Result<Changes> {
-        let wanted = self.environment()?;
+    /// What a copy has to change of an environment that it finds, or of this process's.
+    pub(super) fn changes_of(&self, found: Option<&Variables>) -> io::Result<Changes> {
         let directory = self.directory.clone().map(PathBuf::into_os_string);
+        let unchanged = |directory| Changes {
+            variables: Vec::new(),
+            directory,
+        };
+        let own;
+        let found = match found {
+            Some(found) => found,
+            None if self.changes.is_empty() && !self.clear_environment => {
+                return Ok(unchanged(directory));
+            }
+            None => {
+                own = std::env::vars_os().collect();
+                &own
+            }
+        };
+        let wanted = self.environment()?;
         if wanted == *found {
-            return Ok(Changes {
-                variables: Vec::new(),
-                directory,
-            });
+            return Ok(unchanged(directory));
         }
         let known: HashMap<_, _> = found.iter().map(|(name, value)| (name, value)).collect();
         let kept: HashMap<_, _> = wanted.iter().map(|(name, value)| (name, value)).collect();

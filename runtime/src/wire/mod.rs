@@ -43,6 +43,16 @@ pub(crate) fn with_draft<R>(
     })
 }
 
+/// [`with_draft`] for a message that is to name no objects.
+pub(crate) fn with_plain_draft<R>(
+    encode: impl FnOnce(&mut Draft) -> Result<(), EncodeError>,
+    use_it: impl FnOnce(&mut Draft, &mut Outgoing) -> R,
+) -> Result<R, EncodeError> {
+    let mut desk = Desk::new();
+    desk.outgoing.get_mut().plain = true;
+    desk.make(encode, use_it)
+}
+
 impl Desk {
     const fn new() -> Self {
         Self {
@@ -196,6 +206,20 @@ pub(crate) fn decode<T: DeserializeOwned>(
     subject: Subject<'_>,
 ) -> Result<T, DecodeError> {
     let value = Incoming::provide(fds, || take(&mut bytes, subject))?;
+    all_taken(value, bytes, subject)
+}
+
+/// The same for a message that names no objects.
+pub(crate) fn decode_plain<T: DeserializeOwned>(
+    mut bytes: &[u8],
+    fds: Vec<OwnedFd>,
+    subject: Subject<'_>,
+) -> Result<T, DecodeError> {
+    let value = Incoming::provide_plain(fds, || take(&mut bytes, subject))?;
+    all_taken(value, bytes, subject)
+}
+
+fn all_taken<T>(value: T, bytes: &[u8], subject: Subject<'_>) -> Result<T, DecodeError> {
     if !bytes.is_empty() {
         let cause = format!(
             "{} bytes are left over; sender and receiver must name the same type",

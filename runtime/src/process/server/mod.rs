@@ -23,13 +23,14 @@ use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use self::preload::set_forkserver_preload;
 use self::preload::Preload;
+pub use self::preload::set_forkserver_preload;
 use self::serve::{Post, Serve};
 use super::child::Child;
-use super::start::{self, Begun, Beginning};
+use super::start::{self, Beginning, Begun};
 use super::surroundings::Variables;
 use super::{Builder, StartMethod, Stdio};
+use crate::arena::ChildRecord;
 use crate::channel::Fd;
 use crate::error::{Error, ProcessError, Result};
 use crate::sys::{self, AsFd, BorrowedFd, OwnedFd, Packet};
@@ -73,8 +74,8 @@ pub(super) fn mine() -> Result<Arc<Server>> {
     Ok(Arc::clone(mine.insert(Arc::new(server))))
 }
 
-/// Ends the fork server at the end of this process.
-pub(super) fn end() {
+/// Ends the fork server of this process, if it has one: at the end of the process, and where tests count what is left.
+pub fn end() {
     let mine = lock(&MINE).take();
     if let Some(server) = mine {
         server.end();
@@ -127,13 +128,16 @@ impl Server {
 
     /// Whether the server is dead.
     pub(super) fn has_ended(&self) -> bool {
-        self.process.wait_until(Some(Instant::now())).unwrap_or(true)
+        self.process
+            .wait_until(Some(Instant::now()))
+            .unwrap_or(true)
     }
 
     /// Lets the server make a copy for a child. `None` if it died before it did.
     pub(super) fn begin(
         &self,
         beginning: &Beginning<'_>,
+        record: &ChildRecord,
         fds: &[OwnedFd],
     ) -> Result<Option<Begun>> {
         let failed = |what: &str| beginning.failed(what);
@@ -143,8 +147,8 @@ impl Server {
         let streams: [Option<BorrowedFd<'_>>; 3] =
             std::array::from_fn(|n| given[n].as_ref().map(AsFd::as_fd).or(streams[n]));
         let request = serve::Request {
-            record: beginning.record.place().0,
-            serial: beginning.record.serial(),
+            record: record.place().0,
+            serial: record.serial(),
             streams: streams.map(|stream| stream.is_some()),
             directory: directory.is_some(),
             leads_group: beginning.leads_group,
@@ -166,32 +170,29 @@ impl Server {
         };
         match reply {
             Some((Reply::Begun(pid), Some(process))) => Ok(Some(Begun { pid, process })),
-            Some((Reply::Failed(error), _)) => {
-                Err(failed("the fork server cannot copy itself")(
-                    io::Error::from_raw_os_error(error),
-                ))
-            }
+            Some((Reply::Failed(error), _)) => Err(failed("the fork server cannot copy itself")(
+                io::Error::from_raw_os_error(error),
+            )),
             Some((Reply::Threads(threads), _)) => Err(Error::ForkServerWithThreads {
                 threads: threads as usize,
             }),
-            _ => self.last_deed(beginning),
+            _ => self.last_deed(beginning, record),
         }
     }
 
     /// What came of a request that the server died of.
-    fn last_deed(&self, beginning: &Beginning<'_>) -> Result<Option<Begun>> {
-        let Some(pid) = beginning.record.withdraw() else {
+    fn last_deed(&self, beginning: &Beginning<'_>, record: &ChildRecord) -> Result<Option<Begun>> {
+        let Some(pid) = record.withdraw() else {
             return match self.failure() {
                 Some(error) => Err(error),
                 None => Ok(None),
             };
         };
         let process = match sys::open_process(pid) {
-            Ok(process) if beginning.record.is_alive() => process,
+            Ok(process) if record.is_alive() => process,
             // It has ended, as the server has.
-            _ => sys::dup_above(self.process.process.as_fd(), 3).map_err(
-                beginning.failed("cannot open a descriptor of the new process"),
-            )?,
+            _ => sys::dup_above(self.process.process.as_fd(), 3)
+                .map_err(beginning.failed("cannot open a descriptor of the new process"))?,
         };
         Ok(Some(Begun { pid, process }))
     }

@@ -122,7 +122,7 @@ impl Preload {
 impl Serialize for Preload {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         for object in &self.objects {
-            Outgoing::refer(object);
+            Outgoing::refer(object).map_err(ser::Error::custom)?;
         }
         // Their numbers among the arguments are those that they have here.
         for (number, fd) in (0..).zip(&*self.fds) {

@@ -11,7 +11,7 @@ use super::{MOST_FDS, Reply};
 use crate::arena::{self, Arena, Offset};
 use crate::channel::Fd;
 use crate::process::copy::{self, Birth};
-use crate::process::tree;
+use crate::process::{boot, tree};
 use crate::registry::{ArgumentError, Decoder, Encoder, Function, ProcessFn};
 use crate::sys::{self, AsFd, BorrowedFd, Forked, OwnedFd, Packet};
 
@@ -164,18 +164,16 @@ impl Serving<'_> {
     /// Takes a request, and answers it. `false` when there will be none any more.
     fn serve(&mut self) -> bool {
         let mut request = [0; Request::LENGTH];
-        let (reply, process) =
-            match sys::receive_packet(self.requests.as_fd(), &mut request, false) {
-                Ok(Packet::Message(_, fds)) => {
-                    match self.copy(&Request::from_bytes(&request), fds) {
-                        Ok(reply) => reply,
-                        Err(error) => (Reply::Failed(number(&error)), None),
-                    }
-                }
-                Ok(Packet::Empty) => return true,
-                Ok(Packet::Closed) => return false,
+        let (reply, process) = match sys::receive_packet(self.requests.as_fd(), &mut request, false)
+        {
+            Ok(Packet::Message(_, fds)) => match self.copy(&Request::from_bytes(&request), fds) {
+                Ok(reply) => reply,
                 Err(error) => (Reply::Failed(number(&error)), None),
-            };
+            },
+            Ok(Packet::Empty) => return true,
+            Ok(Packet::Closed) => return false,
+            Err(error) => (Reply::Failed(number(&error)), None),
+        };
         let fds: Vec<_> = process.iter().map(|process| process.as_fd()).collect();
         let bytes = reply.to_bytes();
         sys::send_packet(self.requests.as_fd(), &[IoSlice::new(&bytes)], &fds).is_ok()
@@ -187,12 +185,14 @@ impl Serving<'_> {
         fds: Vec<OwnedFd>,
     ) -> io::Result<(Reply, Option<OwnedFd>)> {
         debug_assert!(fds.len() <= MOST_FDS + 4);
-        let threads = sys::thread_count();
+        let threads = boot::threads();
         if threads > 1 {
             return Ok((Reply::Threads(threads as u32), None));
         }
         let mut fds = fds.into_iter();
-        let streams = request.streams.map(|comes| comes.then(|| fds.next()).flatten());
+        let streams = request
+            .streams
+            .map(|comes| comes.then(|| fds.next()).flatten());
         let directory = request.directory.then(|| fds.next()).flatten();
         let (record, serial) = (Offset(request.record), request.serial);
         let bequeathed = self.arena.bequeath_holds(record, serial);
@@ -205,7 +205,10 @@ impl Serving<'_> {
             Forked::Child => {
                 self.copies.clear();
                 // The server's end of the socket: its owner is to see when the server has ended.
-                drop(std::mem::replace(&mut self.requests, sys::dup_above(self.owner, 3)?));
+                drop(std::mem::replace(
+                    &mut self.requests,
+                    sys::dup_above(self.owner, 3)?,
+                ));
                 copy::live(Birth {
                     record,
                     serial,

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 
@@ -45,9 +46,11 @@ pub(crate) unsafe fn fork() -> io::Result<Forked> {
 
 /// `/proc/self/task`—How many threads this process has. Where there is no `/proc`, 2 stands for more than one.
 ///
-/// Those do not count that have ended but for the kernel's part of it, which goes on for a moment after they were joined.
-pub(crate) fn thread_count() -> usize {
+/// Those do not count that have ended but for the kernel's part of it, which goes on for a moment after they were joined; nor,
+/// if `main_waits` says that it does nothing but wait for this one, the first thread when it sleeps.
+pub(crate) fn thread_count(main_waits: bool) -> usize {
     const LINKS_OF_NONE: u64 = 2;
+    const MOST_LOOKS: usize = 1000;
     let tasks = "/proc/self/task";
     match fs::metadata(tasks) {
         Ok(metadata) if metadata.nlink() == LINKS_OF_NONE + 1 => return 1,
@@ -57,25 +60,49 @@ pub(crate) fn thread_count() -> usize {
         _ if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 => return 1,
         _ => return 2,
     }
-    let threads = fs::read_dir(tasks).into_iter().flatten().flatten();
-    threads.filter(|thread| !is_exiting(&thread.path())).count()
+    let first = std::process::id();
+    let main_waits = main_waits && super::thread_id() != first;
+    let mut looks = 0;
+    loop {
+        let threads = fs::read_dir(tasks).into_iter().flatten().flatten();
+        let threads: Vec<Thread> = threads
+            .filter_map(|thread| Thread::read(&thread.path()))
+            .filter(|thread| !thread.is_exiting)
+            .collect();
+        let main = threads.iter().find(|thread| thread.id == first);
+        match main {
+            Some(main) if main_waits && main.sleeps => return threads.len() - 1,
+            // It is about to.
+            Some(_) if main_waits && looks < MOST_LOOKS => looks += 1,
+            _ => return threads.len(),
+        }
+        super::yield_now();
+    }
 }
 
-/// Whether a thread does not run any of this program's instructions any more.
-fn is_exiting(thread: &std::path::Path) -> bool {
-    const PF_EXITING: u64 = 4;
-    const FLAGS_AFTER_NAME: usize = 6;
-    let Ok(stat) = fs::read_to_string(thread.join("stat")) else {
-        return true;
-    };
-    // The name is in parentheses, and may contain any.
-    let flags = stat
-        .rsplit(')')
-        .next()
-        .and_then(|rest| rest.split_whitespace().nth(FLAGS_AFTER_NAME));
-    flags
-        .and_then(|flags| flags.parse().ok())
-        .is_some_and(|flags: u64| flags & PF_EXITING != 0)
+/// What `/proc` tells of a thread.
+struct Thread {
+    id: u32,
+    sleeps: bool,
+    /// Whether it does not run any of this program's instructions any more.
+    is_exiting: bool,
+}
+
+impl Thread {
+    fn read(folder: &Path) -> Option<Self> {
+        const PF_EXITING: u64 = 4;
+        const FLAGS_AFTER_STATE: usize = 5;
+        let stat = fs::read_to_string(folder.join("stat")).ok()?;
+        // The name is in parentheses, and may contain any.
+        let mut fields = stat.rsplit(')').next()?.split_whitespace();
+        let state = fields.next()?;
+        let flags: u64 = fields.nth(FLAGS_AFTER_STATE)?.parse().ok()?;
+        Some(Self {
+            id: folder.file_name()?.to_str()?.parse().ok()?,
+            sleeps: state == "S",
+            is_exiting: flags & PF_EXITING != 0,
+        })
+    }
 }
 
 /// `sigaction()`—Gives the signals that this process has handlers for their default actions, as an exec does. Those of the

@@ -1,7 +1,8 @@
 //! The shared memory of a tree: a sealed memfd.
 
-use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 use rustix::fs::{MemfdFlags, SealFlags, SeekFrom};
@@ -104,6 +105,27 @@ pub(crate) fn write_memory(
         offset += written as u64;
     }
     Ok(())
+}
+
+/// `memfd_create()`, `write()`—A file in memory with these bytes, which cannot change.
+pub(crate) fn sealed_file(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = File::from(rustix::fs::memfd_create("multiproc-message", flags)?);
+    (&file).write_all(bytes)?;
+    rustix::fs::fcntl_add_seals(&file, SEALS | SealFlags::WRITE)?;
+    Ok(file.into())
+}
+
+/// `pread()`—The bytes of a file that [`sealed_file`] made; an error for any other kind of descriptor.
+pub(crate) fn read_sealed(fd: OwnedFd) -> io::Result<Vec<u8>> {
+    let length = memory_size(fd.as_fd())?;
+    let mut bytes = Vec::new();
+    let length = usize::try_from(length).map_err(io::Error::other)?;
+    bytes.try_reserve_exact(length).map_err(io::Error::other)?;
+    let mut file = File::from(fd);
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// `madvise(MADV_REMOVE)`—Gives the pages of a range back to the system; they read as zero afterwards.

@@ -21,25 +21,26 @@ mod thread;
 
 pub(crate) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-#[cfg(test)]
-pub(crate) use futex::pretend_no_waitv;
-pub(crate) use futex::{MOST_WORDS, futex_wait, futex_wait_any, futex_wake, yield_now};
 pub(crate) use fork::{
     Forked, drop_signal_handlers, exit_copy, fork, leave_interrupts_to_parent, redirect,
     thread_count, wall_off_exit,
 };
+#[cfg(test)]
+pub(crate) use futex::pretend_no_waitv;
+pub(crate) use futex::{MOST_WORDS, futex_wait, futex_wait_any, futex_wake, yield_now};
 pub(crate) use launch::{Launch, launch};
 pub(crate) use memory::{
-    create_memory, map_memory, memory_size, next_data, release_pages, write_memory,
+    create_memory, map_memory, memory_size, next_data, read_sealed, release_pages, sealed_file,
+    write_memory,
 };
 pub(crate) use named::{LONGEST_MEMORY_NAME, NamedMemory};
 pub(crate) use pipe::{let_writes_fail, pipe, read_some, ring};
 pub(crate) use poll::{PollSet, poll_any};
 pub(crate) use process::{
-    SIGINT, SIGKILL, SIGTERM, abandon_child, allowed_cpus, exit_status, is_running, kill_group,
-    kill_group_of, kill_self, lead_group, look_at_status, open_process, open_self, reap,
-    resident_memory, run_on, signal_name, signal_process, status_from_words, status_of_reaped,
-    status_parts, wait_ended,
+    Limits, SIGINT, SIGKILL, SIGTERM, abandon_child, allowed_cpus, exit_status, is_running,
+    kill_group, kill_group_of, kill_self, lead_group, limit_self, look_at_status, open_process,
+    open_self, reap, resident_memory, run_on, signal_name, signal_process, status_from_words,
+    status_of_reaped, status_parts, wait_ended,
 };
 pub(crate) use robust::{Acquired, MutexError, RobustMutex};
 pub(crate) use socket::{
@@ -48,8 +49,8 @@ pub(crate) use socket::{
 };
 pub(crate) use stdio::{Streams, open_streams, own_streams, replace_streams, stream_pipe};
 pub(crate) use thread::{
-    adopt_fd, at_exit, disregard_sigint, dup_above, enter_directory, fd_number, fd_of_file, now, open_files_limit,
-    replace_stdout, set_thread_name, start_helper, thread_id, working_directory,
+    adopt_fd, at_exit, disregard_sigint, dup_above, enter_directory, fd_number, fd_of_file, now,
+    open_files_limit, replace_stdout, set_thread_name, start_helper, thread_id, working_directory,
 };
 
 use std::time::{Duration, Instant};

@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus,
+};
 
 use super::{remaining, timespec};
 
@@ -206,6 +208,44 @@ pub(crate) fn allowed_cpus() -> Vec<usize> {
     (0..rustix::thread::CpuSet::MAX_CPU)
         .filter(|cpu| cpus.is_set(*cpu))
         .collect()
+}
+
+/// What a process may use.
+#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Limits {
+    /// Bytes of memory of its own.
+    pub(crate) memory: Option<u64>,
+    /// Seconds of processor time.
+    pub(crate) cpu: Option<u64>,
+    /// How much nicer it is than its parent.
+    pub(crate) nice: i32,
+}
+
+/// `setrlimit(RLIMIT_DATA, RLIMIT_CPU)`, `nice()`—Limits this process, for ever.
+///
+/// # Errors
+///
+/// With the name of what the system refused.
+pub(crate) fn limit_self(limits: &Limits) -> Result<(), (&'static str, io::Error)> {
+    let set = |resource, current, maximum| {
+        let limit = Rlimit {
+            current: Some(current),
+            maximum: Some(maximum),
+        };
+        rustix::process::setrlimit(resource, limit)
+    };
+    if let Some(bytes) = limits.memory {
+        set(Resource::Data, bytes, bytes).map_err(|error| ("memory_limit", error.into()))?;
+    }
+    if let Some(seconds) = limits.cpu {
+        // SIGXCPU at the first, and SIGKILL for who goes on at the second.
+        let after = seconds.saturating_add(1);
+        set(Resource::Cpu, seconds, after).map_err(|error| ("cpu_limit", error.into()))?;
+    }
+    if limits.nice != 0 {
+        rustix::process::nice(limits.nice).map_err(|error| ("nice", error.into()))?;
+    }
+    Ok(())
 }
 
 /// `/proc/self/statm`—How many bytes of memory this process has in use; `None` where nobody tells.
