@@ -1,4 +1,8 @@
 //! Isolated processes, and limits.
+//!
+//! # Safety
+//!
+//! One process writes over its own memory on purpose.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};

@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 7] = [
 const ROOF: [&str; 2] = ["runtime/src/lib.rs", "runtime/src/private.rs"];
 
 /// The places that need `unsafe`. A new one is an entry here, which its review has to accept.
-const UNSAFE_PLACES: [&str; 12] = [
+const UNSAFE_PLACES: [&str; 13] = [
     "benches/",
     "examples/crashing_c.rs",
     "runtime/src/sys/",
@@ -29,11 +29,12 @@ const UNSAFE_PLACES: [&str; 12] = [
     "runtime/src/sync/",
     "runtime/src/shared/",
     "runtime/src/queue/",
-    "runtime/src/channel/packet.rs",
+    "runtime/src/channel/",
     "runtime/src/wire/codec/",
     "runtime/src/process/",
     "runtime/src/pool/",
     "tests/models/src/pool/memory.rs",
+    "tests/tests/isolated.rs",
 ];
 
 /// What stands for work left undone; in pieces, so that this file does not contain it.

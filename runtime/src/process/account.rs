@@ -1,5 +1,9 @@
 //! Where a child tells its parent how far it has come, and leaves its outcome: in its record in the shared memory, or, if it is
 //! isolated, over a socket.
+//!
+//! # Safety
+//!
+//! One thing is `unsafe`: to bury the record of a process, which is passed on with its caller's promise.
 
 use std::io;
 use std::sync::PoisonError;

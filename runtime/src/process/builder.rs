@@ -466,7 +466,7 @@ impl Builder {
     }
 
     /// Lets this fork server make the process.
-    pub(crate) fn from_server(mut self, server: Arc<Server>) -> Self {
+    pub(crate) fn served_by(mut self, server: Arc<Server>) -> Self {
         self.server = Some(server);
         self
     }

@@ -205,42 +205,132 @@ impl RobustMutex {
     }
 }
 
-#[derive(Debug, Default)]
-#[allow(dead_code)]
-pub(crate) enum ChildStdio {
-    #[default]
-    Inherit,
-    Fd(OwnedFd),
-    Std(std::process::Stdio),
-}
-
 #[derive(Debug)]
-#[allow(dead_code)]
 pub(crate) struct Launch<'a> {
     pub(crate) programs: Vec<PathBuf>,
     pub(crate) arguments: Vec<OsString>,
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) directory: Option<PathBuf>,
     pub(crate) fds: &'a [BorrowedFd<'a>],
-    pub(crate) stdio: [ChildStdio; 3],
+    pub(crate) streams: [Option<BorrowedFd<'a>>; 3],
     pub(crate) quiet_stdout: bool,
     pub(crate) lead_group: bool,
 }
 
 impl Launch<'_> {
-    pub(crate) fn numbers(_fds: &[BorrowedFd<'_>], _stdio: &[ChildStdio; 3]) -> Vec<i32> {
+    pub(crate) fn numbers(_count: usize) -> Vec<i32> {
         Vec::new()
     }
 }
 
+pub(crate) fn launch(_launch: Launch<'_>) -> io::Result<u32> {
+    unsupported()
+}
+
+pub(crate) const CAN_FORK: bool = false;
+
 #[derive(Debug)]
-pub(crate) struct Launched {
-    pub(crate) pid: u32,
+#[allow(dead_code, reason = "nothing makes one here")]
+pub(crate) enum Forked {
+    Parent(u32),
+    Child,
+}
+
+/// # Safety
+///
+/// None: it does nothing.
+#[allow(unsafe_code)]
+pub(crate) unsafe fn fork() -> io::Result<Forked> {
+    unsupported()
+}
+
+pub(crate) fn thread_count(_main_waits: bool) -> usize {
+    2
+}
+
+pub(crate) fn drop_signal_handlers() {}
+
+pub(crate) fn leave_interrupts_to_parent() {}
+
+/// # Safety
+///
+/// None: there is no descriptor.
+#[allow(unsafe_code)]
+pub(crate) unsafe fn redirect(_number: i32, fd: BorrowedFd<'_>) -> io::Result<()> {
+    match fd.0 {}
+}
+
+pub(crate) fn wall_off_exit(_last: fn()) {}
+
+pub(crate) fn exit_copy(code: i32) -> ! {
+    std::process::exit(code)
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    pub(crate) fds: [Option<OwnedFd>; 3],
     pub(crate) pipes: [Option<OwnedFd>; 3],
 }
 
-pub(crate) fn launch(_launch: Launch<'_>) -> io::Result<Launched> {
+pub(crate) fn open_streams(_streams: [Option<std::process::Stdio>; 3]) -> io::Result<Streams> {
     unsupported()
+}
+
+pub(crate) fn own_streams() -> [Option<BorrowedFd<'static>>; 3] {
+    [None, None, None]
+}
+
+pub(crate) fn replace_streams(_streams: [Option<BorrowedFd<'_>>; 3]) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn stream_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    unsupported()
+}
+
+pub(crate) fn working_directory() -> io::Result<OwnedFd> {
+    unsupported()
+}
+
+pub(crate) fn enter_directory(directory: BorrowedFd<'_>) -> io::Result<()> {
+    match directory.0 {}
+}
+
+pub(crate) fn sealed_file(_bytes: &[u8]) -> io::Result<OwnedFd> {
+    unsupported()
+}
+
+pub(crate) fn read_sealed(fd: OwnedFd) -> io::Result<Vec<u8>> {
+    match fd.0 {}
+}
+
+#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Limits {
+    pub(crate) memory: Option<u64>,
+    pub(crate) cpu: Option<u64>,
+    pub(crate) nice: i32,
+}
+
+pub(crate) fn limit_self(_limits: &Limits) -> Result<(), (&'static str, io::Error)> {
+    Ok(())
+}
+
+pub(crate) fn status_of_reaped(process: BorrowedFd<'_>) -> Option<ExitStatus> {
+    match process.0 {}
+}
+
+pub(crate) fn kill_group_of(leader: BorrowedFd<'_>) -> bool {
+    match leader.0 {}
+}
+
+pub(crate) fn lead_group(_process: u32) {}
+
+pub(crate) fn look_at_status(child: BorrowedFd<'_>) -> Option<u32> {
+    match child.0 {}
+}
+
+pub(crate) fn status_from_words(_words: u32) -> ExitStatus {
+    ExitStatus::default()
 }
 
 pub(crate) fn poll_any(

@@ -28,6 +28,7 @@ fn message(arena: &'static Arena, fds: usize) -> Parcel {
     let mut outgoing = Outgoing {
         objects: Vec::new(),
         fds: (0..fds).map(|_| null()).collect(),
+        ..Outgoing::default()
     };
     Parcel::new(arena, b"message", &mut outgoing).expect("there is room")
 }

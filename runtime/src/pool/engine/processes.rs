@@ -80,7 +80,7 @@ impl Engine for Processes {
             .stderr(stderr)
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(server) = &self.server {
-            builder = builder.from_server(Arc::clone(server));
+            builder = builder.served_by(Arc::clone(server));
         }
         let cpu = match self.cpus.len() {
             0 => None,

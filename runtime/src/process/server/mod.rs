@@ -36,7 +36,7 @@ use crate::error::{Error, ProcessError, Result};
 use crate::sys::{self, AsFd, BorrowedFd, OwnedFd, Packet};
 
 /// How many descriptors of arguments a request may carry besides those that it has anyway.
-pub(super) const MOST_FDS: usize = sys::MAX_FDS - 4;
+pub(super) const MOST_FDS: usize = sys::MAX_FDS.saturating_sub(4);
 
 /// How long a server may take to end when its socket is closed.
 const GRACE: Duration = Duration::from_secs(2);
