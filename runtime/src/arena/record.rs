@@ -215,9 +215,13 @@ impl Arena {
         Ok(unsafe { Parcel::from_place(self, order) })
     }
 
-    /// In a child: leaves the outcome in the record.
+    /// In a child: leaves the outcome in the record, if there is none yet: a panic that aborts may be seen by the hooks of
+    /// a copy and of its original, one after the other.
     pub(crate) fn leave_outcome(&self, outcome: Parcel) {
         let me = self.me();
+        if me.outcome.load(Ordering::Relaxed) != 0 {
+            return;
+        }
         let outcome = outcome.into_place();
         let mut tx = self.begin();
         tx.detach_parcel(outcome);
