@@ -24,7 +24,7 @@
 //! |---|---|
 //! | functions that children run | [`#[process_fn]`](macro@process_fn) |
 //! | programs and tests that start them | [`#[mp::main]`](macro@main), [`#[mp::test]`](macro@test), [`init`] |
-//! | starting and joining | [`spawn!`], [`Builder`], [`Process`], [`ProcessError`], [`StartMethod`] |
+//! | starting and joining | [`spawn!`], [`Builder`], [`Process`], [`ProcessError`], [`StartMethod`], [`set_forkserver_preload`] |
 //! | running many tasks | [`Pool`], [`Task`], [`Job`], [`TaskError`], [`as_completed`], [`wait_any`], [`cancelled`] |
 //! | who is who | [`current_process`], [`parent_process`], [`active_children`], [`cpu_count`] |
 //! | handing work and results around | [`Queue`], [`JoinableQueue`] |
