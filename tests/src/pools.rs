@@ -20,7 +20,11 @@ pub enum Engine {
 
 impl Engine {
     /// Those for which [`engines!`](crate::engines) makes a module.
-    pub const ALL: [Self; 2] = [Self::Processes(StartMethod::Spawn), Self::Threads];
+    pub const ALL: [Self; 3] = [
+        Self::Processes(StartMethod::Spawn),
+        Self::Processes(StartMethod::Forkserver),
+        Self::Threads,
+    ];
 
     pub fn has_processes(self) -> bool {
         self != Self::Threads
@@ -51,6 +55,9 @@ macro_rules! engines {
     ($($test:ident),* $(; processes: $($of_processes:ident),*)? $(,)?) => {
         mod spawn {
             $crate::engines!(@ $crate::pools::Engine::Processes(mp::StartMethod::Spawn), $($test)* $($($of_processes)*)?);
+        }
+        mod forkserver {
+            $crate::engines!(@ $crate::pools::Engine::Processes(mp::StartMethod::Forkserver), $($test)* $($($of_processes)*)?);
         }
         mod threads {
             $crate::engines!(@ $crate::pools::Engine::Threads, $($test)*);

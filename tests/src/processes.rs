@@ -43,11 +43,16 @@ fn all() -> impl Iterator<Item = Entry> {
     entries.filter_map(|entry| Entry::parse(&fs::read_to_string(entry.path().join("stat")).ok()?))
 }
 
-/// The children of this process, zombies included.
+/// The children of this process, zombies included. The kernel takes its fork server for the parent of some; the server itself is
+/// none.
 ///
 /// Not every kernel has `/proc/self/task/*/children`.
 pub fn children() -> Vec<Entry> {
-    children_of(process::id())
+    let (servers, mut children): (Vec<_>, Vec<_>) = children_of(process::id())
+        .into_iter()
+        .partition(|child| child.name == "forkserver" && !child.zombie);
+    children.extend(servers.iter().flat_map(|server| children_of(server.pid)));
+    children
 }
 
 /// The children of a process, zombies included.

@@ -7,7 +7,6 @@ use std::process::Command;
 use mp::{Error, ProcessError, Ran};
 use multiproc_tests::leaks::{alone, nothing};
 use multiproc_tests::program::{Folder, run};
-use multiproc_tests::watchdog::Watchdog;
 
 #[mp::process_fn]
 fn working_directory() -> Option<std::path::PathBuf> {
@@ -146,7 +145,7 @@ fn main_chooses_the_start_method() {
         .success();
     // A program that is executed anew does not come to what `main` says.
     let expected = "fork, and in a child fork\nfork, and in another program spawn\n";
-    assert_eq!(ended.stdout, expected);
+    assert_eq!(ended, expected);
 }
 
 #[mp::test]

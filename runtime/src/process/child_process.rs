@@ -337,7 +337,7 @@ impl ChildProcess {
         self.0.signal(sys::SIGKILL)
     }
 
-    /// Interrupts the process, as Ctrl-C does (SIGINT). Nothing happens to one that has ended.
+    /// Interrupts the process (SIGINT), which ends it unless its function handles that. Nothing happens to one that has ended.
     ///
     /// A child ignores it where its parent does, as programs do that a shell started in the background.
     ///

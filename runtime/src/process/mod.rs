@@ -70,6 +70,16 @@ use crate::wait::Waitable;
 ///
 /// Dropping it detaches the process: it runs on, and is joined when this process exits, unless it is a daemon.
 ///
+/// # Signals
+///
+/// A Ctrl-C in a terminal sends SIGINT to this process and to its children. To them it does nothing, and they print nothing: this
+/// process decides. If it ends, they end with it, daemons or not; if it handles the signal, they go on, and it can let them finish.
+/// A function can handle SIGINT itself.
+///
+/// Every other signal has its usual action in a child, and so has a SIGINT that a process sends:
+/// [`interrupt`](ChildProcess::interrupt), or `kill -INT`. Signals that this process handles are not handled in its children; those
+/// that it ignores are ignored in them.
+///
 /// # Examples
 ///
 /// ```
