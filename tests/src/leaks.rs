@@ -20,14 +20,14 @@ const ALONE: &str = "MULTIPROC_TESTS_ALONE";
 
 /// What a process has that it could leave behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Census {
-    children: Vec<Entry>,
-    descriptors: Vec<String>,
-    arena: mp::ArenaStats,
+pub struct Census {
+    pub children: Vec<Entry>,
+    pub descriptors: Vec<String>,
+    pub arena: mp::ArenaStats,
 }
 
 impl Census {
-    fn take() -> Self {
+    pub fn take() -> Self {
         Self {
             arena: mp::arena_stats().expect("the arena is there"),
             children: children(),
@@ -59,22 +59,22 @@ pub fn check(experiment: impl FnOnce()) {
         before,
         "left: what is there, right: what was there before"
     );
+    no_more_files_than(&files);
+}
+
+/// Checks that there is no file in `/dev/shm` that was not there before.
+#[track_caller]
+pub(crate) fn no_more_files_than(before: &BTreeSet<String>) {
     // Another program may have a file there for a while.
-    let left = || {
-        self::files()
-            .difference(&files)
-            .next()
-            .is_none()
-            .then_some(())
-    };
+    let left = || files().difference(before).next().is_none().then_some(());
     assert!(
         eventually(left).is_some(),
         "files are left in /dev/shm: {:?}",
-        self::files().difference(&files)
+        files().difference(before)
     );
 }
 
-fn files() -> BTreeSet<String> {
+pub(crate) fn files() -> BTreeSet<String> {
     let entries = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
     entries
         .map(|entry| entry.file_name().to_string_lossy().into_owned())

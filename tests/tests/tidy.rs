@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 7] = [
 const ROOF: [&str; 2] = ["runtime/src/lib.rs", "runtime/src/private.rs"];
 
 /// The places that need `unsafe`. A new one is an entry here, which its review has to accept.
-const UNSAFE_PLACES: [&str; 13] = [
+const UNSAFE_PLACES: [&str; 14] = [
     "benches/",
     "examples/crashing_c.rs",
     "runtime/src/sys/",
@@ -34,6 +34,7 @@ const UNSAFE_PLACES: [&str; 13] = [
     "runtime/src/process/",
     "runtime/src/pool/",
     "tests/models/src/pool/memory.rs",
+    "tests/src/clib.rs",
     "tests/tests/isolated.rs",
 ];
 
