@@ -15,7 +15,7 @@ use multiproc_tests::clib::{at_exit, set_variable};
 use multiproc_tests::leaks::nothing;
 use multiproc_tests::methods;
 use multiproc_tests::methods::{available, by, start, threads, value};
-use multiproc_tests::processes::{Entry, Watched, children, children_of, entry, eventually};
+use multiproc_tests::processes::{Entry, Watched, children_of, entry, eventually};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +62,7 @@ fn refusal() -> Error {
 }
 
 fn servers() -> Vec<Entry> {
-    let mut all = children();
+    let mut all = children_of(std::process::id());
     all.retain(|child| child.name == "forkserver" && !child.zombie);
     all
 }

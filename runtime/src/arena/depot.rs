@@ -36,9 +36,10 @@
 //!
 //! The order of locks is: undertaker, depot, metadata. Who has the depot's lock does not release objects.
 
-use std::collections::HashSet;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustc_hash::FxHashSet;
 
 use super::object::HEADER;
 use super::{Arena, Body, Care, Handle, Kind, Offset};
@@ -333,7 +334,7 @@ impl AtDepot<'_> {
     /// Goes through the depot until all that is wanted is found, or round: drops what nobody will take, and moves the others to
     /// the end.
     fn go_round(&self, wanted: Option<Wanted>, found: &mut Found) -> io::Result<()> {
-        let mut passed = HashSet::new();
+        let mut passed = FxHashSet::default();
         // No object has this number: should this process die, it is a dead one's packet.
         let end = Label {
             serial: self.0.root().next_serial(),

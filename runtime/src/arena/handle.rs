@@ -1,11 +1,11 @@
 //! Handles: what a process has of an object.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, Weak};
 
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::object::{HEADER, KindWord};
@@ -219,7 +219,7 @@ fn is_pinned<B: Body>(arena: &Arena, object: Offset) -> bool {
 }
 
 impl Arena {
-    fn held(&self) -> MutexGuard<'_, HashMap<Offset, Weak<Held>>> {
+    fn held(&self) -> MutexGuard<'_, FxHashMap<Offset, Weak<Held>>> {
         self.held
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -298,7 +298,7 @@ impl Arena {
         let held = self.held();
         let tx = self.begin();
         let holds = tx.nodes(&self.me().holds);
-        let holds: HashMap<Offset, Offset> = holds
+        let holds: FxHashMap<Offset, Offset> = holds
             .map(|hold| (self.object_of_hold(hold), hold))
             .collect();
         for held in held.values().filter_map(Weak::upgrade) {

@@ -55,11 +55,12 @@ mod tests;
 mod transit;
 mod trim;
 
-use std::collections::HashMap;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, Weak};
+
+use rustc_hash::FxHashMap;
 
 use self::depot::Depot;
 pub(crate) use child_record::ChildRecord;
@@ -134,7 +135,7 @@ pub(crate) struct Arena {
     /// Who this process is, as [`identity`](Arena::identity) says.
     identity: AtomicU64,
     /// The objects that this process has holds on, by the offset of their headers.
-    held: Mutex<HashMap<Offset, Weak<Held>>>,
+    held: Mutex<FxHashMap<Offset, Weak<Held>>>,
 }
 
 // SAFETY: `base` points to memory that is made for sharing (A1, A2); the rest is `Sync` by itself.

@@ -1,6 +1,5 @@
 //! The head of the arena.
 
-use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,7 +7,7 @@ use super::burial::Obituaries;
 use super::depot::DepotWords;
 use super::heap::HeapWords;
 use super::journal::Journal;
-use crate::sys::RobustMutex;
+use crate::sys::{self, RobustMutex};
 
 /// "multipro", to tell the arena from any other memory.
 const MAGIC: u64 = u64::from_le_bytes(*b"multipro");
@@ -57,7 +56,7 @@ impl Root {
             RobustMutex::init(&raw mut (*place).depot.lock);
             &*place
         };
-        let random = std::hash::RandomState::new().build_hasher().finish();
+        let random = sys::random();
         root.size.store(size, Ordering::Relaxed);
         root.layout.store(LAYOUT, Ordering::Relaxed);
         root.tree.store(random, Ordering::Relaxed);

@@ -7,8 +7,9 @@
 
 #![allow(unsafe_code)]
 
-use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustc_hash::FxHashSet;
 
 use crate::sys::{self, AsFd, BorrowedFd, OwnedFd};
 
@@ -16,9 +17,9 @@ use crate::sys::{self, AsFd, BorrowedFd, OwnedFd};
 pub(super) struct Socket(OwnedFd);
 
 /// The numbers of all of them; `None` stands for none.
-static OPEN: Mutex<Option<HashSet<i32>>> = Mutex::new(None);
+static OPEN: Mutex<Option<FxHashSet<i32>>> = Mutex::new(None);
 
-fn open() -> MutexGuard<'static, Option<HashSet<i32>>> {
+fn open() -> MutexGuard<'static, Option<FxHashSet<i32>>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

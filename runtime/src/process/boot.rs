@@ -10,7 +10,7 @@ use std::fmt;
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::str::FromStr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::account::Desk;
 use super::exit;
@@ -205,7 +205,7 @@ fn boot(mark: &str) -> ! {
 }
 
 /// Runs the function of this child, a copy of another process, and ends it.
-pub(super) fn boot_copy(record: Offset, serial: u64, parent: OwnedFd, fds: Vec<OwnedFd>) -> ! {
+pub(super) fn boot_copy(record: Offset, serial: u64, parent: Arc<OwnedFd>, fds: Vec<OwnedFd>) -> ! {
     let attached = arena::arena()
         .map_err(|error| error.to_string())
         .and_then(|arena| {
@@ -260,7 +260,7 @@ fn attach(mark: &str) -> Result<(Desk, Order, Vec<OwnedFd>), String> {
         let order = arena.take_order(Offset(mark.record), mark.serial)?;
         (Desk::Tree(arena), Order::Parcel(order))
     };
-    introduce(&order, next()?)?;
+    introduce(&order, Arc::new(next()?))?;
     Ok((desk, order, fds.collect()))
 }
 
@@ -288,7 +288,7 @@ impl Order {
 }
 
 /// Makes this process the one that its order names.
-fn introduce(order: &Order, parent: OwnedFd) -> Result<(), String> {
+fn introduce(order: &Order, parent: Arc<OwnedFd>) -> Result<(), String> {
     let order = head(&mut order.bytes())?;
     sys::set_thread_name(order.name);
     tree::set_identity(Identity {

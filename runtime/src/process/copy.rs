@@ -16,29 +16,32 @@
 //! | the test that runs on its thread | the same, for children of the copy |
 
 use std::hash::RandomState;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{boot, child, exit, server, start};
 use crate::arena::Offset;
 use crate::channel;
-use crate::sys::{self, AsFd, BorrowedFd, OwnedFd};
+use crate::sys::{self, AsFd, OwnedFd};
 
 /// What a copy is given for its life.
-pub(super) struct Birth<'a> {
+pub(super) struct Birth {
     pub(super) record: Offset,
     pub(super) serial: u64,
     /// Its standard streams; those that are missing are those of its original.
-    pub(super) streams: [Option<BorrowedFd<'a>>; 3],
+    pub(super) streams: [Option<OwnedFd>; 3],
     /// Its working directory; without one it has that of its original.
     pub(super) directory: Option<OwnedFd>,
     pub(super) leads_group: bool,
     /// The descriptors among its arguments.
     pub(super) fds: Vec<OwnedFd>,
     /// The process that asked for it.
-    pub(super) parent: BorrowedFd<'a>,
+    pub(super) parent: Arc<OwnedFd>,
 }
 
 /// Runs the function of this process, a copy that was just made, and ends it.
-pub(super) fn live(birth: Birth<'_>) -> ! {
+pub(super) fn live(birth: Birth) -> ! {
     sys::drop_signal_handlers();
     exit::begin_copy();
     child::forget_all();
@@ -48,29 +51,36 @@ pub(super) fn live(birth: Birth<'_>) -> ! {
     if birth.leads_group {
         sys::lead_group(0);
     }
-    let surroundings = sys::replace_streams(birth.streams).and_then(|()| match &birth.directory {
-        Some(directory) => sys::enter_directory(directory.as_fd()),
-        None => Ok(()),
-    });
-    if let Err(error) = surroundings {
+    if let Err(error) = settle(birth.streams, birth.directory) {
         boot::fail(&format!(
             "a copy of this process cannot have its standard streams and working directory: {error}"
         ));
     }
-    let parent = sys::dup_above(birth.parent, 3).unwrap_or_else(|error| {
-        boot::fail(&format!(
-            "a copy of this process cannot watch its parent: {error}"
-        ))
-    });
     start::forget_my_descriptor();
-    boot::boot_copy(birth.record, birth.serial, parent, birth.fds)
+    boot::boot_copy(birth.record, birth.serial, birth.parent, birth.fds)
 }
 
-/// Lets this thread's hash maps have other keys than those of the original, and of its other copies. The standard library takes
-/// them from a number that it counts up for each map, and has no way to begin anew.
+/// Takes its standard streams and its working directory.
+fn settle(streams: [Option<OwnedFd>; 3], directory: Option<OwnedFd>) -> io::Result<()> {
+    sys::replace_streams(streams.each_ref().map(|fd| fd.as_ref().map(AsFd::as_fd)))?;
+    directory.map_or(Ok(()), |directory| sys::enter_directory(directory.as_fd()))
+}
+
+/// Lets this thread's hash maps have other keys than those of its original, and of other copies.
+///
+/// The standard library takes them from a random number of the thread that it counts up for each map, and has no way to begin
+/// anew. So this process counts on, to a distance from the first original that no other process of the tree is likely to have.
+/// Where the thread has made no map yet (this library makes none), its number is a new one anyway.
 fn part_hash_seeds(serial: u64) {
-    const MOST: u64 = 1 << 12;
-    for _ in 0..(sys::now() ^ serial.rotate_left(6)) % MOST {
+    static DISTANCE: AtomicU64 = AtomicU64::new(0);
+    const ROUND: u64 = 1 << 14;
+    const NEAR: u64 = 64;
+    // Neighbours are far apart: multiples of the golden ratio.
+    let place = NEAR + (serial.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % (ROUND - NEAR);
+    let before = DISTANCE.load(Ordering::Relaxed);
+    let steps = (place + ROUND - before % ROUND) % ROUND;
+    DISTANCE.store(before + steps, Ordering::Relaxed);
+    for _ in 0..steps {
         std::hint::black_box(RandomState::new());
     }
 }

@@ -74,14 +74,14 @@ pub(super) fn begin(
     let variables = surroundings
         .environment()
         .map_err(failed("cannot make its environment"))?;
+    let streams = beginning.streams.borrow();
     let launch = Launch {
         programs: programs(),
         arguments: arguments(),
         environment: environment(variables, &mark),
         directory: surroundings.directory.clone(),
         fds: &passed,
-        streams: beginning
-            .streams
+        streams: streams
             .fds
             .each_ref()
             .map(|fd| fd.as_ref().map(AsFd::as_fd)),

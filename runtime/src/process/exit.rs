@@ -37,7 +37,7 @@ static OWNER: AtomicU32 = AtomicU32::new(0);
 pub(super) fn begin_copy() {
     OWNER.store(std::process::id(), Ordering::Relaxed);
     ENDING.store(false, Ordering::Relaxed);
-    sys::wall_off_exit(see_off);
+    sys::wall_off_exit(finish_own);
 }
 
 /// Whether this process is at its end.
@@ -49,6 +49,10 @@ pub(crate) fn is_ending() -> bool {
 }
 
 extern "C" fn finish() {
+    finish_own();
+}
+
+fn finish_own() {
     if std::process::id() == OWNER.load(Ordering::Relaxed) {
         see_off();
     }

@@ -9,7 +9,7 @@ use super::copy::{self, Birth};
 use super::start::{Beginning, Begun, my_descriptor, open_begun};
 use crate::arena::ChildRecord;
 use crate::error::{Error, Result};
-use crate::sys::{self, AsFd, Forked, OwnedFd};
+use crate::sys::{self, Forked, OwnedFd};
 
 /// Copies this process for a child.
 pub(super) fn begin(
@@ -39,15 +39,12 @@ pub(super) fn begin(
         Forked::Child => copy::live(Birth {
             record: record.place(),
             serial: record.serial(),
-            streams: beginning
-                .streams
-                .fds
-                .each_ref()
-                .map(|fd| fd.as_ref().map(AsFd::as_fd)),
+            // The other ends of pipes among them are closed.
+            streams: beginning.streams.take().fds,
             directory: None,
             leads_group: beginning.leads_group,
             fds,
-            parent: parent.as_fd(),
+            parent,
         }),
     }
 }

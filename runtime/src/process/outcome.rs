@@ -79,6 +79,10 @@ pub(crate) fn watch_panics(
     last: impl Fn(Panic) + Send + Sync + 'static,
     subject: impl Fn() -> Subject + Send + Sync + 'static,
 ) {
+    // The copy of a thread that unwinds from a panic: it may not change the hook, and another panic would end it anyway.
+    if std::thread::panicking() {
+        return;
+    }
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
         let backtrace = Backtrace::capture();

@@ -7,6 +7,7 @@
 //!
 //! One thing is `unsafe`: to bury the record of a process that was not started.
 
+use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -30,7 +31,7 @@ pub(super) struct Beginning<'a> {
     /// None for an isolated one.
     pub(super) record: Option<&'a ChildRecord>,
     function: &'static str,
-    pub(super) streams: &'a Streams,
+    pub(super) streams: &'a RefCell<Streams>,
     pub(super) surroundings: &'a Surroundings,
     pub(super) leads_group: bool,
 }
@@ -127,7 +128,7 @@ pub(super) fn start<F: ProcessFn>(mut builder: Builder, args: &F::Args<'_>) -> R
     let mut child = NewChild {
         arena,
         builder,
-        streams,
+        streams: RefCell::new(streams),
         lineage,
         name,
     };
@@ -146,7 +147,7 @@ pub(super) fn start<F: ProcessFn>(mut builder: Builder, args: &F::Args<'_>) -> R
 struct NewChild {
     arena: &'static Arena,
     builder: Builder,
-    streams: Streams,
+    streams: RefCell<Streams>,
     lineage: String,
     name: String,
 }
@@ -209,7 +210,7 @@ impl NewChild {
             function: F::NAME,
             daemon: self.builder.daemon,
             leads_group: self.builder.leads_group,
-            pipes: std::mem::take(&mut self.streams.pipes),
+            pipes: std::mem::take(&mut self.streams.get_mut().pipes),
             server: match way {
                 Way::Server(server) => Some(server),
                 _ => None,
@@ -225,7 +226,10 @@ impl NewChild {
             // It is given what it is to find.
             Way::Exec | Way::Isolated => Ok(Changes::default()),
             Way::Fork => surroundings.changes_of(None),
-            Way::Server(server) => surroundings.changes_of(Some(server.environment())),
+            Way::Server(server) => match server.environment() {
+                Some(found) => surroundings.changes_of(Some(found)),
+                None => surroundings.all_changes(),
+            },
         };
         Ok(Head {
             function: F::NAME,

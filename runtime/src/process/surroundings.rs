@@ -6,11 +6,11 @@
 //!
 //! One thing is `unsafe`: to change the environment, while nobody else looks.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::sys::Limits;
@@ -31,6 +31,8 @@ pub(super) struct Surroundings {
 /// How a copy changes what it finds.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Changes {
+    /// Whether nothing of the environment that it finds is to stay.
+    clear: bool,
     variables: Vec<(OsString, Option<OsString>)>,
     directory: Option<OsString>,
 }
@@ -66,6 +68,7 @@ impl Surroundings {
     pub(super) fn changes_of(&self, found: Option<&Variables>) -> io::Result<Changes> {
         let directory = self.directory.clone().map(PathBuf::into_os_string);
         let unchanged = |directory| Changes {
+            clear: false,
             variables: Vec::new(),
             directory,
         };
@@ -84,8 +87,8 @@ impl Surroundings {
         if wanted == *found {
             return Ok(unchanged(directory));
         }
-        let known: HashMap<_, _> = found.iter().map(|(name, value)| (name, value)).collect();
-        let kept: HashMap<_, _> = wanted.iter().map(|(name, value)| (name, value)).collect();
+        let known: FxHashMap<_, _> = found.iter().map(|(name, value)| (name, value)).collect();
+        let kept: FxHashMap<_, _> = wanted.iter().map(|(name, value)| (name, value)).collect();
         let gone = found
             .iter()
             .filter(|(name, _)| !kept.contains_key(name))
@@ -95,8 +98,20 @@ impl Surroundings {
             .filter(|(name, value)| known.get(name) != Some(&value))
             .map(|(name, value)| (name.clone(), Some(value.clone())));
         Ok(Changes {
+            clear: false,
             variables: gone.chain(new).collect(),
             directory,
+        })
+    }
+
+    /// What a copy has to change when it is not known what it finds.
+    pub(super) fn all_changes(&self) -> io::Result<Changes> {
+        let wanted = self.environment()?;
+        let variables = wanted.into_iter().map(|(name, value)| (name, Some(value)));
+        Ok(Changes {
+            clear: true,
+            variables: variables.collect(),
+            directory: self.directory.clone().map(PathBuf::into_os_string),
         })
     }
 }
@@ -104,7 +119,9 @@ impl Surroundings {
 impl Changes {
     /// In a copy, before anything of its function runs.
     pub(super) fn make(self) -> Result<(), String> {
-        for (name, value) in self.variables {
+        let gone = self.clear.then(std::env::vars_os).into_iter().flatten();
+        let gone = gone.map(|(name, _)| (name, None));
+        for (name, value) in gone.chain(self.variables) {
             // SAFETY: this process has one thread, which is in this library.
             #[allow(unsafe_code)]
             unsafe {

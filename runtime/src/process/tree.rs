@@ -26,7 +26,7 @@ pub(super) struct Identity {
 pub(super) struct Parent {
     pub(super) pid: u32,
     pub(super) name: String,
-    pub(super) process: OwnedFd,
+    pub(super) process: Arc<OwnedFd>,
 }
 
 /// A copy of a process has another one than its original.

@@ -1,9 +1,10 @@
 //! Watching descriptors.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::{Mutex, OnceLock};
 use std::task::Waker;
+
+use rustc_hash::FxHashMap;
 
 use super::{lock, wake};
 use crate::sys::{self, AsFd, PollSet};
@@ -27,7 +28,7 @@ struct Descriptors {
 struct Wakers {
     next_id: u64,
     /// By the numbers of the descriptors.
-    by_number: HashMap<i32, Vec<(u64, Waker)>>,
+    by_number: FxHashMap<i32, Vec<(u64, Waker)>>,
 }
 
 static DESCRIPTORS: OnceLock<Descriptors> = OnceLock::new();

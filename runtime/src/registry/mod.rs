@@ -3,10 +3,10 @@
 //! Every `#[process_fn]` submits an entry to `inventory` before `main`. Names cross between processes, never addresses
 //! or positions: `inventory`'s order differs from build to build.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::OnceLock;
 
+use rustc_hash::FxHashMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -335,7 +335,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Function> {
 
 /// The function whose name has this [hash].
 pub(crate) fn find_hashed(hash_of_name: u64) -> Option<&'static Function> {
-    static HASHED: OnceLock<HashMap<u64, &'static Function>> = OnceLock::new();
+    static HASHED: OnceLock<FxHashMap<u64, &'static Function>> = OnceLock::new();
     let hashed = || {
         sorted()
             .iter()

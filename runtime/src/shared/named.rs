@@ -4,7 +4,6 @@
 //! [`SharedMemory::unlink`]: whoever guesses when it is no longer needed guesses wrong for somebody.
 
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -12,7 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::error::{Error, Result};
-use crate::sys::{LONGEST_MEMORY_NAME, NamedMemory};
+use crate::sys::{self, LONGEST_MEMORY_NAME, NamedMemory};
 
 /// Shared memory with a name, for programs that are not of this tree of processes, and for those in other languages:
 /// Python's `multiprocessing.shared_memory` and `shm_open` of C see the same names and bytes.
@@ -97,7 +96,7 @@ impl SharedMemory {
         };
         let Some(name) = name else {
             loop {
-                let random = std::hash::RandomState::new().build_hasher().finish();
+                let random = sys::random();
                 let name = format!("mp_{random:016x}");
                 match make(&name, size) {
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

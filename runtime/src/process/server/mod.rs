@@ -46,8 +46,8 @@ pub(crate) struct Server {
     process: Arc<Child>,
     /// One request at a time. Without it the server ends.
     socket: Mutex<Option<OwnedFd>>,
-    /// What the server found when it began.
-    environment: Variables,
+    /// What its copies find. Not known if it has run a function of the program's.
+    environment: Option<Variables>,
 }
 
 /// The one that `Forkserver` uses.
@@ -115,15 +115,18 @@ impl Server {
             requests: Fd::new(requests),
         };
         Ok(Self {
-            environment: std::env::vars_os().collect(),
+            environment: post
+                .preload
+                .is_none()
+                .then(|| std::env::vars_os().collect()),
             process: start::start::<Serve>(builder, &post)?,
             socket: Mutex::new(Some(socket)),
         })
     }
 
-    /// The environment that its copies find.
-    pub(super) fn environment(&self) -> &Variables {
-        &self.environment
+    /// The environment that its copies find, if that is known.
+    pub(super) fn environment(&self) -> Option<&Variables> {
+        self.environment.as_ref()
     }
 
     /// Whether the server is dead.
@@ -143,7 +146,8 @@ impl Server {
         let failed = |what: &str| beginning.failed(what);
         let directory = sys::working_directory().ok();
         let streams = sys::own_streams();
-        let given = beginning.streams.fds.each_ref();
+        let given = beginning.streams.borrow();
+        let given = given.fds.each_ref();
         let streams: [Option<BorrowedFd<'_>>; 3] =
             std::array::from_fn(|n| given[n].as_ref().map(AsFd::as_fd).or(streams[n]));
         let request = serve::Request {

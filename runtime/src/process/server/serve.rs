@@ -5,6 +5,7 @@
 //! One thing is `unsafe`: the fork, which is sound while the process has one thread.
 
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 
 use super::preload::Preload;
 use super::{MOST_FDS, Reply};
@@ -53,8 +54,8 @@ impl ProcessFn for Serve {
         };
         Serving {
             arena,
-            owner: owner.process.as_fd(),
-            requests: requests.into_inner(),
+            owner: Arc::clone(&owner.process),
+            requests: Some(requests.into_inner()),
             copies: Vec::new(),
         }
         .run();
@@ -104,11 +105,12 @@ impl Request {
     }
 }
 
-struct Serving<'a> {
+struct Serving {
     arena: &'static Arena,
     /// The process that the server belongs to.
-    owner: BorrowedFd<'a>,
-    requests: OwnedFd,
+    owner: Arc<OwnedFd>,
+    /// None in a copy: the owner is to see when the server has ended.
+    requests: Option<OwnedFd>,
     copies: Vec<Copied>,
 }
 
@@ -121,11 +123,12 @@ struct Copied {
     leads_group: bool,
 }
 
-impl Serving<'_> {
+impl Serving {
     /// Serves until the owner has ended, or wants no more copies.
     fn run(mut self) {
         loop {
-            let mut fds = vec![self.requests.as_fd(), self.owner];
+            let mut fds: Vec<BorrowedFd<'_>> = self.requests.iter().map(AsFd::as_fd).collect();
+            fds.push(self.owner.as_fd());
             fds.extend(self.copies.iter().map(|copy| copy.process.as_fd()));
             // Its only error is that the system has no memory.
             let Ok(ready) = sys::poll_any(&fds, None) else {
@@ -163,9 +166,11 @@ impl Serving<'_> {
 
     /// Takes a request, and answers it. `false` when there will be none any more.
     fn serve(&mut self) -> bool {
+        let Some(requests) = &self.requests else {
+            return false;
+        };
         let mut request = [0; Request::LENGTH];
-        let (reply, process) = match sys::receive_packet(self.requests.as_fd(), &mut request, false)
-        {
+        let (reply, process) = match sys::receive_packet(requests.as_fd(), &mut request, false) {
             Ok(Packet::Message(_, fds)) => match self.copy(&Request::from_bytes(&request), fds) {
                 Ok(reply) => reply,
                 Err(error) => (Reply::Failed(number(&error)), None),
@@ -176,7 +181,10 @@ impl Serving<'_> {
         };
         let fds: Vec<_> = process.iter().map(|process| process.as_fd()).collect();
         let bytes = reply.to_bytes();
-        sys::send_packet(self.requests.as_fd(), &[IoSlice::new(&bytes)], &fds).is_ok()
+        let Some(requests) = &self.requests else {
+            return false;
+        };
+        sys::send_packet(requests.as_fd(), &[IoSlice::new(&bytes)], &fds).is_ok()
     }
 
     fn copy(
@@ -204,19 +212,15 @@ impl Serving<'_> {
         match unsafe { sys::fork() }? {
             Forked::Child => {
                 self.copies.clear();
-                // The server's end of the socket: its owner is to see when the server has ended.
-                drop(std::mem::replace(
-                    &mut self.requests,
-                    sys::dup_above(self.owner, 3)?,
-                ));
+                self.requests = None;
                 copy::live(Birth {
                     record,
                     serial,
-                    streams: streams.each_ref().map(|fd| fd.as_ref().map(AsFd::as_fd)),
+                    streams,
                     directory,
                     leads_group: request.leads_group,
                     fds: fds.collect(),
-                    parent: self.owner,
+                    parent: Arc::clone(&self.owner),
                 })
             }
             Forked::Parent(pid) => {

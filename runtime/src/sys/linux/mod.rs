@@ -50,7 +50,8 @@ pub(crate) use socket::{
 pub(crate) use stdio::{Streams, open_streams, own_streams, replace_streams, stream_pipe};
 pub(crate) use thread::{
     adopt_fd, at_exit, disregard_sigint, dup_above, enter_directory, fd_number, fd_of_file, now,
-    open_files_limit, replace_stdout, set_thread_name, start_helper, thread_id, working_directory,
+    open_files_limit, random, replace_stdout, set_thread_name, start_helper, thread_id,
+    working_directory,
 };
 
 use std::time::{Duration, Instant};

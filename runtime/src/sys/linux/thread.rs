@@ -138,6 +138,16 @@ pub(crate) unsafe fn adopt_fd(number: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// `getrandom()`—A random number.
+pub(crate) fn random() -> u64 {
+    let mut bytes = [0; 8];
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+        Ok(8) => u64::from_ne_bytes(bytes),
+        // Before Linux 3.17.
+        _ => now() ^ u64::from(std::process::id()).rotate_right(20),
+    }
+}
+
 /// `clock_gettime(CLOCK_MONOTONIC)`—The time since some moment that is the same for all processes, in nanoseconds.
 pub(crate) fn now() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);

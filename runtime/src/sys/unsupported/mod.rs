@@ -263,6 +263,10 @@ pub(crate) fn resident_memory() -> Option<u64> {
     None
 }
 
+pub(crate) fn random() -> u64 {
+    0
+}
+
 pub(crate) fn now() -> u64 {
     0
 }
