@@ -15,11 +15,45 @@ pub use crate::registry::{ArgumentError, Borrowed, Decoder, Encoder, Function};
 /// When the runtime cannot be made.
 #[cfg(feature = "tokio")]
 pub fn block_on_tokio<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .expect("the tokio runtime of a process function starts")
-        .block_on(future)
+        .expect("the tokio runtime of a process function starts");
+    if tokio::runtime::Handle::try_current().is_err() {
+        return runtime.block_on(future);
+    }
+    // A copy of a thread that ran another runtime: tokio takes it for running that one still, and refuses to block it.
+    let value = {
+        let _entered = runtime.enter();
+        block_on(future)
+    };
+    runtime.shutdown_background();
+    value
+}
+
+/// Polls a future on this thread until it is ready.
+#[cfg(feature = "tokio")]
+fn block_on<F: Future>(future: F) -> F::Output {
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Wake};
+    use std::thread::{self, Thread};
+
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
+    }
 }
 
 /// Messages as bytes, for the tests that put any bytes in their place.

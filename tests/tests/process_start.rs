@@ -143,8 +143,8 @@ fn main_chooses_the_start_method() {
     let ended = run(&mut program(env!("CARGO_BIN_EXE_fork_method"), &[]))
         .nothing_left()
         .success();
-    // A program that is executed anew does not come to what `main` says.
-    let expected = "fork, and in a child fork\nfork, and in another program spawn\n";
+    // A program that is executed anew does not come to what `main` says, and is told.
+    let expected = "fork, and in a child fork\nfork, and in another program fork\n";
     assert_eq!(ended, expected);
 }
 

@@ -1,4 +1,4 @@
-//! The sockets of this process's connections.
+//! The sockets of this process's connections, and of its fork servers.
 //!
 //! # Safety
 //!
@@ -13,8 +13,8 @@ use rustc_hash::FxHashSet;
 
 use crate::sys::{self, AsFd, BorrowedFd, OwnedFd};
 
-/// The socket of a connection.
-pub(super) struct Socket(OwnedFd);
+/// A socket that is of no use in a copy of this process.
+pub(crate) struct Socket(OwnedFd);
 
 /// The numbers of all of them; `None` stands for none.
 static OPEN: Mutex<Option<FxHashSet<i32>>> = Mutex::new(None);
@@ -24,7 +24,7 @@ fn open() -> MutexGuard<'static, Option<FxHashSet<i32>>> {
 }
 
 impl Socket {
-    pub(super) fn new(fd: OwnedFd) -> Self {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
         let number = sys::fd_number(fd.as_fd());
         open().get_or_insert_default().insert(number);
         Self(fd)

@@ -13,9 +13,10 @@ use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 use super::account::Desk;
+use super::exec;
 use super::exit;
 use super::isolated::Report;
-use super::method::{StartMethod, set_start_method};
+use super::method::{self, StartMethod, set_start_method};
 use super::outcome::{Head, Outcome, describe_panic, ran, watch_panics};
 use super::tree::{self, Identity, Parent};
 use crate::arena::{self, CHILD_MARK, Draft, Offset, Outgoing, Parcel, Stage};
@@ -127,6 +128,7 @@ fn enter(mode: Mode) {
             ));
         }
         exit::prepare();
+        exec::remember_program();
     }
 }
 
@@ -305,6 +307,9 @@ fn introduce(order: &Order, parent: Arc<OwnedFd>) -> Result<(), String> {
     sys::limit_self(&order.limits).map_err(|(option, error)| {
         format!("the system refuses its `{option}`, which its parent may not exceed: {error}")
     })?;
+    if let Some(method) = order.method {
+        method::inherit(method);
+    }
     sys::leave_interrupts_to_parent();
     if order.daemon {
         exit::follow_parent(order.leads_group)

@@ -203,7 +203,9 @@ impl Child {
             let now = Instant::now();
             // The server tells before it reaps. Whoever reaps in place of a dead one may take a moment.
             if server.has_ended() {
-                let status = sys::status_of_reaped(self.process.as_fd());
+                let process = self.process.as_fd();
+                let status = sys::status_of_reaped(process)
+                    .or_else(|| sys::status_of_zombie(self.pid, process));
                 if status.is_some() {
                     return Some(status);
                 }

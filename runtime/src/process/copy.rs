@@ -60,6 +60,13 @@ pub(super) fn live(birth: Birth) -> ! {
     boot::boot_copy(birth.record, birth.serial, birth.parent, birth.fds)
 }
 
+/// In a fork server: does what each copy would do for the first time, and pay for, pages and names of functions that are found at
+/// their first use.
+pub(super) fn warm_up() {
+    sys::now();
+    sys::wall_off_exit(|| {});
+}
+
 /// Takes its standard streams and its working directory.
 fn settle(streams: [Option<OwnedFd>; 3], directory: Option<OwnedFd>) -> io::Result<()> {
     sys::replace_streams(streams.each_ref().map(|fd| fd.as_ref().map(AsFd::as_fd)))?;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use super::boot::{self, Mark};
 use super::start::{Beginning, Begun, open_begun};
@@ -48,9 +48,8 @@ pub(super) fn begin(
     first: &[BorrowedFd<'_>],
     fds: &[OwnedFd],
 ) -> Result<Begun> {
-    let failed = |what: &str| beginning.failed(what);
     let parent = super::start::my_descriptor()
-        .map_err(failed("cannot open a descriptor of this process"))?;
+        .map_err(beginning.failed("cannot open a descriptor of this process"))?;
     let mut passed = first.to_vec();
     passed.push(parent.as_fd());
     passed.extend(fds.iter().map(AsFd::as_fd));
@@ -58,7 +57,7 @@ pub(super) fn begin(
     let quiet = boot::test_path().is_some();
     let placeholder = if quiet {
         let placeholder = sys::dup_above(parent.as_fd(), 0);
-        Some(placeholder.map_err(failed("cannot duplicate a descriptor"))?)
+        Some(placeholder.map_err(beginning.failed("cannot duplicate a descriptor"))?)
     } else {
         None
     };
@@ -73,7 +72,7 @@ pub(super) fn begin(
     let surroundings = beginning.surroundings;
     let variables = surroundings
         .environment()
-        .map_err(failed("cannot make its environment"))?;
+        .map_err(beginning.failed("cannot make its environment"))?;
     let streams = beginning.streams.borrow();
     let launch = Launch {
         programs: programs(),
@@ -94,22 +93,41 @@ pub(super) fn begin(
             .iter()
             .map(|program| program.display().to_string())
             .collect();
-        failed(&format!("cannot execute {}", tried.join(" or ")))(error)
+        beginning.failed(&format!("cannot execute {}", tried.join(" or ")))(error)
     })?;
     open_begun(beginning, pid)
 }
 
-/// The link to this program works after the file was replaced or deleted; the path serves where there is no `/proc`.
+/// The link to this program works after the file was replaced or deleted; the paths serve where there is no `/proc`.
 fn programs() -> Vec<PathBuf> {
+    static OWN: OnceLock<Vec<PathBuf>> = OnceLock::new();
     let chosen = EXECUTABLE
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner())
         .clone();
     match chosen {
         Some(program) => vec![program],
-        None => std::iter::once(PathBuf::from("/proc/self/exe"))
-            .chain(std::env::current_exe().ok())
-            .collect(),
+        None => OWN
+            .get_or_init(|| {
+                let link = PathBuf::from("/proc/self/exe");
+                let paths = [std::env::current_exe().ok(), FIRST.get().cloned()];
+                std::iter::once(link)
+                    .chain(paths.into_iter().flatten())
+                    .collect()
+            })
+            .clone(),
+    }
+}
+
+/// What this program was executed by, as an absolute path.
+static FIRST: OnceLock<PathBuf> = OnceLock::new();
+
+/// At the beginning of a program, whose working directory is the one that it was executed in.
+pub(super) fn remember_program() {
+    if let Some(program) = sys::program_path()
+        && let Ok(program) = std::path::absolute(program)
+    {
+        let _ = FIRST.set(program);
     }
 }
 
@@ -135,7 +153,6 @@ fn arguments() -> Vec<OsString> {
 }
 
 fn environment(mut variables: Variables, mark: &Mark) -> Variables {
-    variables.retain(|(name, _)| name != CHILD_MARK);
     variables.push((CHILD_MARK.into(), mark.to_string().into()));
     variables
 }

@@ -71,11 +71,14 @@ fn see_off() {
     for daemon in &daemons {
         if !daemon.wait_until(Some(deadline)).unwrap_or(true) {
             let _ = daemon.signal(sys::SIGKILL);
-            let _ = daemon.wait_until(None);
+            let _ = sys::wait_ended(daemon.process.as_fd(), None);
+            let _ = daemon.wait_until(Some(Instant::now()));
         }
     }
     for child in &others {
-        let _ = child.wait_until(None);
+        // What they do counts; of a status that does not come, because a fork server is stopped, nobody would hear.
+        let _ = sys::wait_ended(child.process.as_fd(), None);
+        let _ = child.wait_until(Some(Instant::now()));
     }
     server::end();
 }

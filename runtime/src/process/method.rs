@@ -106,7 +106,8 @@ impl fmt::Display for StartMethod {
     }
 }
 
-/// Sets the start method of all processes that are started without another choice. Once per program.
+/// Sets the start method of all processes that are started without another choice. Once per program: children have the choice of
+/// their parent.
 ///
 /// # Examples
 ///
@@ -131,6 +132,18 @@ pub fn set_start_method(method: StartMethod) -> Result<()> {
     })
 }
 
+/// The method that was set, by this process or by the one that started it.
+pub(super) fn chosen() -> Option<StartMethod> {
+    CHOSEN.get().copied()
+}
+
+/// In a child: the choice of its parent is that of the program.
+pub(super) fn inherit(name: &str) {
+    if let Some(method) = StartMethod::from_name(name) {
+        let _ = CHOSEN.set(method);
+    }
+}
+
 /// Returns the start method of processes that are started without another choice.
 ///
 /// # Examples
@@ -140,5 +153,5 @@ pub fn set_start_method(method: StartMethod) -> Result<()> {
 /// ```
 #[doc(alias = "get_start_method")]
 pub fn start_method() -> StartMethod {
-    CHOSEN.get().copied().unwrap_or(StartMethod::Spawn)
+    chosen().unwrap_or(StartMethod::Spawn)
 }

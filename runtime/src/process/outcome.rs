@@ -27,6 +27,8 @@ pub(super) struct Head<'a> {
     /// What a copy of a process is to change.
     pub(super) changes: Changes,
     pub(super) limits: Limits,
+    /// The start method that the program has chosen.
+    pub(super) method: Option<&'a str>,
 }
 
 /// The head of an outcome; after `Value` the encoded value follows.

@@ -18,7 +18,7 @@ use super::child::{self, Child, Started};
 use super::outcome::Head;
 use super::server::{self, Server};
 use super::surroundings::{Changes, Surroundings};
-use super::{Builder, StartMethod, boot, exec, fork, isolated, start_method, stdio, tree};
+use super::{Builder, StartMethod, boot, exec, fork, isolated, method, start_method, stdio, tree};
 use crate::arena::{self, Arena, ChildRecord, Draft, MAX_DEPTH};
 use crate::error::{Error, Result};
 use crate::registry::{self, ProcessFn};
@@ -44,16 +44,15 @@ pub(super) struct Begun {
 
 impl Beginning<'_> {
     /// What turns an error of the system into that of the start.
-    pub(super) fn failed(&self, what: &str) -> impl FnOnce(io::Error) -> Error + use<> {
+    pub(super) fn failed<'w>(&self, what: &'w str) -> impl FnOnce(io::Error) -> Error + use<'w> {
         failed(self.function, what)
     }
 }
 
-fn failed(function: &str, what: &str) -> impl FnOnce(io::Error) -> Error + use<> {
-    let (function, what) = (function.to_owned(), what.to_owned());
+fn failed<'w>(function: &'static str, what: &'w str) -> impl FnOnce(io::Error) -> Error + use<'w> {
     move |source| Error::Start {
-        function,
-        what,
+        function: function.to_owned(),
+        what: what.to_owned(),
         source,
     }
 }
@@ -241,6 +240,7 @@ impl NewChild {
             leads_group: self.builder.leads_group,
             changes: changes.map_err(failed(F::NAME, "cannot make its environment"))?,
             limits: surroundings.limits,
+            method: method::chosen().map(StartMethod::name),
         })
     }
 
@@ -269,6 +269,13 @@ fn never_started(record: &ChildRecord) {
 pub(super) fn open_begun(beginning: &Beginning<'_>, pid: u32) -> Result<Begun> {
     match sys::open_process(pid) {
         Ok(process) => Ok(Begun { pid, process }),
+        // It has ended, and somebody else has waited for it.
+        Err(error) if sys::is_no_process(&error) => {
+            let process = sys::ended_process().map_err(
+                beginning.failed("cannot open a descriptor in place of one of the new process"),
+            )?;
+            Ok(Begun { pid, process })
+        }
         Err(error) => {
             sys::abandon_child(pid);
             Err(beginning.failed(

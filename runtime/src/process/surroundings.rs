@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
+use crate::arena::CHILD_MARK;
 use crate::sys::Limits;
 
 /// All of an environment.
@@ -61,6 +62,8 @@ impl Surroundings {
             variables.retain(|(existing, _)| existing != name);
             variables.extend(value.clone().map(|value| (name.clone(), value)));
         }
+        // It is the library's.
+        variables.retain(|(name, _)| name != CHILD_MARK);
         Ok(variables)
     }
 

@@ -31,7 +31,7 @@ use super::start::{self, Beginning, Begun};
 use super::surroundings::Variables;
 use super::{Builder, StartMethod, Stdio};
 use crate::arena::ChildRecord;
-use crate::channel::Fd;
+use crate::channel::{Fd, Socket};
 use crate::error::{Error, ProcessError, Result};
 use crate::sys::{self, AsFd, BorrowedFd, OwnedFd, Packet};
 
@@ -45,7 +45,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) struct Server {
     process: Arc<Child>,
     /// One request at a time. Without it the server ends.
-    socket: Mutex<Option<OwnedFd>>,
+    socket: Mutex<Option<Socket>>,
     /// What its copies find. Not known if it has run a function of the program's.
     environment: Option<Variables>,
 }
@@ -82,10 +82,16 @@ pub fn end() {
     }
 }
 
+/// Lets the fork server of this process, if it has one, make no more children. It ends with the last one that it has.
+fn retire() {
+    if let Some(server) = lock(&MINE).take() {
+        *lock(&server.socket) = None;
+    }
+}
+
 /// In a copy of a process: its server is not that of the copy.
 pub(super) fn forget() {
     if let Some(server) = lock(&MINE).take() {
-        // Its socket is one more that would keep it from ending.
         *lock(&server.socket) = None;
         std::mem::forget(server);
     }
@@ -104,6 +110,8 @@ impl Server {
     pub(crate) fn start(method: StartMethod, preload: Option<Preload>) -> Result<Self> {
         let cannot = |error| Error::os("cannot make the sockets of a fork server", error);
         let (socket, requests) = sys::packet_pair().map_err(cannot)?;
+        // In a copy it leads nowhere, so that a server that is one sees its end.
+        let socket = Socket::new(socket);
         let builder = Builder::new()
             .name("forkserver")
             .start_method(method)
@@ -143,7 +151,6 @@ impl Server {
         record: &ChildRecord,
         fds: &[OwnedFd],
     ) -> Result<Option<Begun>> {
-        let failed = |what: &str| beginning.failed(what);
         let directory = sys::working_directory().ok();
         let streams = sys::own_streams();
         let given = beginning.streams.borrow();
@@ -166,16 +173,17 @@ impl Server {
         let socket = lock(&self.socket);
         let Some(socket) = &*socket else {
             let ended = io::Error::other("it has ended, and this process is about to");
-            return Err(failed("cannot ask the fork server")(ended));
+            return Err(beginning.failed("cannot ask the fork server")(ended));
         };
         let reply = match exchange(socket, &request.to_bytes(), &passed) {
             Ok(reply) => reply,
-            Err(error) => return Err(failed("cannot ask the fork server")(error)),
+            Err(error) => return Err(beginning.failed("cannot ask the fork server")(error)),
         };
         match reply {
             Some((Reply::Begun(pid), Some(process))) => Ok(Some(Begun { pid, process })),
-            Some((Reply::Failed(error), _)) => Err(failed("the fork server cannot copy itself")(
-                io::Error::from_raw_os_error(error),
+            Some((Reply::Failed(error), _)) => Err(beginning
+                .failed("the fork server cannot copy itself")(
+                io::Error::from_raw_os_error(error)
             )),
             Some((Reply::Threads(threads), _)) => Err(Error::ForkServerWithThreads {
                 threads: threads as usize,
@@ -195,8 +203,9 @@ impl Server {
         let process = match sys::open_process(pid) {
             Ok(process) if record.is_alive() => process,
             // It has ended, as the server has.
-            _ => sys::dup_above(self.process.process.as_fd(), 3)
-                .map_err(beginning.failed("cannot open a descriptor of the new process"))?,
+            _ => sys::ended_process().map_err(
+                beginning.failed("cannot open a descriptor in place of one of the new process"),
+            )?,
         };
         Ok(Some(Begun { pid, process }))
     }
@@ -236,7 +245,7 @@ impl fmt::Debug for Server {
 
 /// Sends a request, and waits for the reply to it; `None` if the server dies.
 fn exchange(
-    socket: &OwnedFd,
+    socket: &Socket,
     request: &[u8],
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<Option<(Reply, Option<OwnedFd>)>> {
@@ -246,8 +255,10 @@ fn exchange(
     }
     loop {
         let mut buffer = [0; Reply::LENGTH];
+        // It is not there yet.
+        sys::poll_readable(socket.as_fd(), None)?;
         match sys::receive_packet(socket.as_fd(), &mut buffer, false)? {
-            Packet::Empty => sys::poll_readable(socket.as_fd(), None).map(drop)?,
+            Packet::Empty => {}
             Packet::Closed => return Ok(None),
             Packet::Message(_, fds) => {
                 return Ok(Some((Reply::from_bytes(buffer), fds.into_iter().next())));

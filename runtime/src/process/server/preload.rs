@@ -87,7 +87,7 @@ pub fn set_forkserver_preload<F: ProcessFn>(args: F::Args<'_>) -> Result<()> {
         },
     )?;
     *PRELOAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(preload);
-    super::end();
+    super::retire();
     Ok(())
 }
 

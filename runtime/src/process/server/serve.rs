@@ -14,7 +14,7 @@ use crate::channel::Fd;
 use crate::process::copy::{self, Birth};
 use crate::process::{boot, tree};
 use crate::registry::{ArgumentError, Decoder, Encoder, Function, ProcessFn};
-use crate::sys::{self, AsFd, BorrowedFd, Forked, OwnedFd, Packet};
+use crate::sys::{self, AsFd, Forked, OwnedFd, Packet};
 
 /// The function of a fork server's process.
 pub(super) struct Serve;
@@ -49,6 +49,8 @@ impl ProcessFn for Serve {
         if let Some(preload) = preload {
             preload.run();
         }
+        sys::serve_children();
+        copy::warm_up();
         let (Ok(arena), Some(owner)) = (arena::arena(), &tree::identity().parent) else {
             return;
         };
@@ -124,11 +126,11 @@ struct Copied {
 }
 
 impl Serving {
-    /// Serves until the owner has ended, or wants no more copies.
+    /// Serves until the owner has ended, or wants no more copies and all have ended.
     fn run(mut self) {
-        loop {
-            let mut fds: Vec<BorrowedFd<'_>> = self.requests.iter().map(AsFd::as_fd).collect();
-            fds.push(self.owner.as_fd());
+        while self.requests.is_some() || !self.copies.is_empty() {
+            let requests = self.requests.as_ref().unwrap_or(&self.owner);
+            let mut fds = vec![requests.as_fd(), self.owner.as_fd()];
             fds.extend(self.copies.iter().map(|copy| copy.process.as_fd()));
             // Its only error is that the system has no memory.
             let Ok(ready) = sys::poll_any(&fds, None) else {
@@ -146,7 +148,7 @@ impl Serving {
                 self.bury(index);
             }
             if *asked && !self.serve() {
-                return;
+                self.requests = None;
             }
         }
     }
@@ -166,36 +168,36 @@ impl Serving {
 
     /// Takes a request, and answers it. `false` when there will be none any more.
     fn serve(&mut self) -> bool {
+        let mut request = [0; Request::LENGTH];
         let Some(requests) = &self.requests else {
             return false;
         };
-        let mut request = [0; Request::LENGTH];
-        let (reply, process) = match sys::receive_packet(requests.as_fd(), &mut request, false) {
-            Ok(Packet::Message(_, fds)) => match self.copy(&Request::from_bytes(&request), fds) {
-                Ok(reply) => reply,
-                Err(error) => (Reply::Failed(number(&error)), None),
-            },
+        let received = match sys::receive_packet(requests.as_fd(), &mut request, false) {
+            Ok(Packet::Message(_, fds)) => Ok(fds),
             Ok(Packet::Empty) => return true,
             Ok(Packet::Closed) => return false,
-            Err(error) => (Reply::Failed(number(&error)), None),
+            Err(error) => Err(error),
         };
-        let fds: Vec<_> = process.iter().map(|process| process.as_fd()).collect();
+        let reply = received.and_then(|fds| self.copy(&Request::from_bytes(&request), fds));
+        let reply =
+            reply.unwrap_or_else(|error| Reply::Failed(error.raw_os_error().unwrap_or_default()));
+        let begun = matches!(reply, Reply::Begun(_))
+            .then(|| self.copies.last())
+            .flatten();
+        let fds: Vec<_> = begun.iter().map(|copy| copy.process.as_fd()).collect();
         let bytes = reply.to_bytes();
-        let Some(requests) = &self.requests else {
-            return false;
-        };
-        sys::send_packet(requests.as_fd(), &[IoSlice::new(&bytes)], &fds).is_ok()
+        let requests = self.requests.as_ref().map(AsFd::as_fd);
+        requests.is_some_and(|requests| {
+            sys::send_packet(requests, &[IoSlice::new(&bytes)], &fds).is_ok()
+        })
     }
 
-    fn copy(
-        &mut self,
-        request: &Request,
-        fds: Vec<OwnedFd>,
-    ) -> io::Result<(Reply, Option<OwnedFd>)> {
+    /// Makes a copy, which is the last one in the list then.
+    fn copy(&mut self, request: &Request, fds: Vec<OwnedFd>) -> io::Result<Reply> {
         debug_assert!(fds.len() <= MOST_FDS + 4);
         let threads = boot::threads();
         if threads > 1 {
-            return Ok((Reply::Threads(threads as u32), None));
+            return Ok(Reply::Threads(threads as u32));
         }
         let mut fds = fds.into_iter();
         let streams = request
@@ -227,24 +229,16 @@ impl Serving {
                 if request.leads_group {
                     sys::lead_group(pid);
                 }
-                let process = sys::open_process(pid).and_then(|process| {
-                    let duplicate = sys::dup_above(process.as_fd(), 3)?;
-                    Ok((process, duplicate))
-                });
-                let (process, duplicate) = process.inspect_err(|_| sys::abandon_child(pid))?;
+                let process = sys::open_process(pid);
                 self.copies.push(Copied {
-                    process,
+                    process: process.inspect_err(|_| sys::abandon_child(pid))?,
                     pid,
                     record,
                     serial,
                     leads_group: request.leads_group,
                 });
-                Ok((Reply::Begun(pid), Some(duplicate)))
+                Ok(Reply::Begun(pid))
             }
         }
     }
-}
-
-fn number(error: &io::Error) -> i32 {
-    error.raw_os_error().unwrap_or_default()
 }

@@ -52,13 +52,16 @@ pub(crate) fn thread_count(main_waits: bool) -> usize {
     const LINKS_OF_NONE: u64 = 2;
     const MOST_LOOKS: usize = 1000;
     let tasks = "/proc/self/task";
+    // The kernel refuses this, which would change nothing, to a process with more than one thread.
+    // SAFETY: plain system call.
+    if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
+        return 1;
+    }
+    // Others may refuse it, too: a container's filter of system calls.
     match fs::metadata(tasks) {
         Ok(metadata) if metadata.nlink() == LINKS_OF_NONE + 1 => return 1,
-        Ok(metadata) if metadata.nlink() > LINKS_OF_NONE + 1 => {}
-        // The kernel refuses this, which would change nothing, to a process with more than one thread.
-        // SAFETY: plain system call.
-        _ if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 => return 1,
-        _ => return 2,
+        Ok(_) => {}
+        Err(_) => return 2,
     }
     let first = std::process::id();
     let main_waits = main_waits && super::thread_id() != first;
@@ -122,6 +125,19 @@ pub(crate) fn drop_signal_handlers() {
                 libc::sigaction(signal, action, ptr::null_mut());
             }
         }
+    }
+}
+
+/// `sigaction(SIGTERM, SIGCHLD)`—Lets a SIGTERM, which may be meant for all of a group, do nothing to this process, whose copies
+/// do not inherit that; and lets its children wait for their burial.
+pub(crate) fn serve_children() {
+    extern "C" fn nothing(_signal: libc::c_int) {}
+
+    let nothing: extern "C" fn(libc::c_int) = nothing;
+    // SAFETY: the handler does nothing.
+    unsafe {
+        libc::signal(libc::SIGTERM, nothing as usize);
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub(crate) use fork::{
     Forked, drop_signal_handlers, exit_copy, fork, leave_interrupts_to_parent, redirect,
-    thread_count, wall_off_exit,
+    serve_children, thread_count, wall_off_exit,
 };
 #[cfg(test)]
 pub(crate) use futex::pretend_no_waitv;
@@ -37,10 +37,11 @@ pub(crate) use named::{LONGEST_MEMORY_NAME, NamedMemory};
 pub(crate) use pipe::{let_writes_fail, pipe, read_some, ring};
 pub(crate) use poll::{PollSet, poll_any};
 pub(crate) use process::{
-    Limits, SIGINT, SIGKILL, SIGTERM, abandon_child, allowed_cpus, exit_status, is_running,
-    kill_group, kill_group_of, kill_self, lead_group, limit_self, look_at_status, open_process,
-    open_self, reap, resident_memory, run_on, signal_name, signal_process, status_from_words,
-    status_of_reaped, status_parts, wait_ended,
+    Limits, SIGINT, SIGKILL, SIGTERM, abandon_child, allowed_cpus, ended_process, exit_status,
+    is_no_process, is_running, kill_group, kill_group_of, kill_self, lead_group, limit_self,
+    look_at_status, open_process, open_self, program_path, reap, resident_memory, run_on,
+    signal_name, signal_process, status_from_words, status_of_reaped, status_of_zombie,
+    status_parts, wait_ended,
 };
 pub(crate) use robust::{Acquired, MutexError, RobustMutex};
 pub(crate) use socket::{

@@ -1,8 +1,11 @@
 //! Processes by descriptor.
 
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::ptr;
 use std::time::Instant;
@@ -31,12 +34,34 @@ pub(crate) fn open_process(pid: u32) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }
 
+/// Whether an error says that there is no such process.
+pub(crate) fn is_no_process(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// `pipe()`—What stands for the descriptor of a process that has ended, and of which nothing is left.
+pub(crate) fn ended_process() -> io::Result<OwnedFd> {
+    // Nobody can write to it, so that it is at its end.
+    let (end, _) = io::pipe()?;
+    Ok(end.into())
+}
+
 /// Whether a process of this id is running, or has not been taken apart wholly.
 pub(crate) fn is_running(pid: u32) -> bool {
     match open_process(pid) {
         Ok(process) => !wait_ended(process.as_fd(), Some(Instant::now())).unwrap_or(false),
         Err(_) => false,
     }
+}
+
+/// `getauxval(AT_EXECFN)`—The path that this program was executed by; relative to the working directory of that moment.
+pub(crate) fn program_path() -> Option<PathBuf> {
+    // SAFETY: it is null, or leads to a text that the kernel put on the first stack, which stays.
+    let path = unsafe {
+        let path = libc::getauxval(libc::AT_EXECFN) as *const libc::c_char;
+        (!path.is_null()).then(|| CStr::from_ptr(path))
+    };
+    path.map(|path| OsStr::from_bytes(path.to_bytes()).into())
 }
 
 /// `pidfd_open(getpid())`—A descriptor of this process, for its children to see it die.
@@ -116,11 +141,38 @@ pub(crate) fn status_of_reaped(process: BorrowedFd<'_>) -> Option<ExitStatus> {
     known.then(|| ExitStatus::from_raw(info.exit_code))
 }
 
+/// `/proc/PID/stat`—The exit status of a process that has ended, and that nobody has reaped yet.
+pub(crate) fn status_of_zombie(pid: u32, process: BorrowedFd<'_>) -> Option<ExitStatus> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit(')').next()?.split_whitespace();
+    if fields.next()? != "Z" {
+        return None;
+    }
+    let code = fields.next_back()?.parse().ok()?;
+    // That it was this process: it keeps its number until it is reaped.
+    pidfd_has(process).then(|| ExitStatus::from_raw(code))
+}
+
+/// `pidfd_send_signal(process, 0)`—Whether a process has not been reaped.
+fn pidfd_has(process: BorrowedFd<'_>) -> bool {
+    // SAFETY: plain system call; signal 0 is none.
+    unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            0,
+            ptr::null::<libc::siginfo_t>(),
+            0,
+        ) == 0
+    }
+}
+
 /// `pidfd_send_signal(process, signal)`—Sends a signal; a process that has ended is no error.
 pub(crate) fn signal_process(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     let signal = Signal::from_named_raw(signal).ok_or(Errno::INVAL)?;
     match rustix::process::pidfd_send_signal(process, signal) {
-        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        // The latter for an `ended_process`.
+        Ok(()) | Err(Errno::SRCH | Errno::BADF) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
