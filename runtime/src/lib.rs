@@ -25,6 +25,7 @@
 //! | functions that children run | [`#[process_fn]`](macro@process_fn) |
 //! | programs and tests that start them | [`#[mp::main]`](macro@main), [`#[mp::test]`](macro@test), [`init`] |
 //! | starting and joining | [`spawn!`], [`Builder`], [`Process`], [`ProcessError`], [`StartMethod`], [`set_forkserver_preload`] |
+//! | seeing what they print | [`Builder::capture_output`], [`Builder::on_output`], [`OutputLine`], [`PoolBuilder::capture_output`] |
 //! | running many tasks | [`Pool`], [`Task`], [`Job`], [`TaskError`], [`as_completed`], [`wait_any`], [`cancelled`] |
 //! | who is who | [`current_process`], [`parent_process`], [`active_children`], [`cpu_count`] |
 //! | handing work and results around | [`Queue`], [`JoinableQueue`] |
@@ -100,9 +101,9 @@ pub use pool::{
     PoolBuilder, PoolStats, Task, WorkerStats, as_completed, cancelled, current_task, wait_any,
 };
 pub use process::{
-    Builder, ChildProcess, CurrentProcess, Joining, ParentProcess, Process, StartMethod, Stdio,
-    active_children, cpu_count, current_process, init, parent_process, set_executable,
-    set_forkserver_preload, set_start_method, start_method,
+    Builder, ChildProcess, CurrentProcess, Joining, OutputLine, OutputStream, ParentProcess,
+    Process, StartMethod, Stdio, active_children, cpu_count, current_process, init, parent_process,
+    set_executable, set_forkserver_preload, set_start_method, start_method,
 };
 pub use queue::{Iter, JoinableQueue, Queue};
 pub use registry::{Function, ProcessFn, functions};

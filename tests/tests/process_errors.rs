@@ -110,6 +110,7 @@ fn a_panic_tells_of_its_process() {
         pid,
         function: "process_errors::panic".to_owned(),
         ran: Ran::Partly,
+        stderr: String::new(),
     };
     assert_eq!(*panic.subject(), expected);
     let error = ProcessError::Panicked(panic);

@@ -210,7 +210,7 @@ impl fmt::Display for Error {
                 f,
                 "this process has {threads} threads and cannot be copied by fork: what the others are doing would stay half \
                  done in the copy; use StartMethod::Forkserver or StartMethod::Spawn, or fork before threads are started \
-                 (a pool, a daemon's watch over its parent and an await have threads of this library)"
+                 (a pool, captured output, a daemon's watch over its parent and an await have threads of this library)"
             ),
             Error::ForkServerWithThreads { threads } => write!(
                 f,

@@ -78,6 +78,10 @@ pub struct Subject {
     pub function: String,
     /// Whether that function ran.
     pub ran: Ran,
+    /// The last lines that it wrote to its standard error, at most 4 KiB, if its output was
+    /// [captured](crate::Builder::capture_output).
+    #[serde(skip)]
+    pub stderr: String,
 }
 
 impl fmt::Display for Subject {
@@ -317,12 +321,55 @@ impl ProcessError {
     pub fn ran(&self) -> Ran {
         self.subject().ran
     }
+
+    /// Returns the last lines that the process wrote to its standard error, at most 4 KiB, if its output was captured;
+    /// otherwise nothing.
+    ///
+    /// They follow the message, too, unless it is a panic's, which is among them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn open(name: &str) {
+    ///     eprintln!("there is no `{name}`");
+    ///     std::process::exit(2);
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let process = mp::Builder::new().capture_output().spawn::<open>("sesame")?;
+    ///     let error = process.join().unwrap_err();
+    ///     assert_eq!(error.stderr(), "there is no `sesame`\n");
+    ///     assert!(error.to_string().contains("exited with code 2"));
+    ///     assert!(error.to_string().contains("there is no `sesame`"));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn stderr(&self) -> &str {
+        &self.subject().stderr
+    }
 }
 
 impl fmt::Display for ProcessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tell(f)?;
+        let stderr = self.stderr().trim_end();
+        if stderr.is_empty() || matches!(self, ProcessError::Panicked(_)) {
+            return Ok(());
+        }
+        write!(
+            f,
+            ". The last that it wrote to its standard error:\n{stderr}"
+        )
+    }
+}
+
+impl ProcessError {
+    /// Tells what happened.
+    fn tell(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ProcessError::Panicked(panic) => panic.fmt(f),
+            ProcessError::Panicked(panic) => write!(f, "{panic}"),
             ProcessError::Signaled {
                 signal,
                 core_dumped,

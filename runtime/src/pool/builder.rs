@@ -19,7 +19,7 @@ use super::shared::Shared;
 use super::{Pool, nanoseconds};
 use crate::arena::Parcel;
 use crate::error::{Error, Result};
-use crate::process::{StartMethod, cpu_count};
+use crate::process::{Capture, OutputLine, StartMethod, cpu_count};
 use crate::registry::{self, ProcessFn};
 use crate::wire;
 
@@ -66,6 +66,7 @@ pub struct PoolBuilder {
     cpus: Option<Vec<usize>>,
     idle_timeout: Option<Duration>,
     cancel_grace: Duration,
+    capture: Option<Capture>,
 }
 
 /// A function that every worker runs once, with its encoded arguments.
@@ -140,6 +141,7 @@ impl PoolBuilder {
             cpus: None,
             idle_timeout: None,
             cancel_grace: Duration::from_secs(1),
+            capture: None,
         }
     }
 
@@ -478,6 +480,63 @@ impl PoolBuilder {
         self
     }
 
+    /// Captures what worker processes print, their standard error and output, and prints it in whole lines with the worker's
+    /// name before each: `[PoolWorker-1] text`. See [`Builder::capture_output`](crate::Builder::capture_output).
+    ///
+    /// Without this option, the standard error of workers is passed on in whole lines without names, and their standard output
+    /// is that of this process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[mp::process_fn]
+    /// # fn square(n: u64) -> u64 {
+    /// #     println!("the square of {n}");
+    /// #     n * n
+    /// # }
+    /// # #[mp::main]
+    /// # fn main() -> mp::Result<()> {
+    /// let pool = mp::Pool::builder().workers(1).capture_output().build()?;
+    /// assert_eq!(pool.apply::<square>(4)?, 16); // prints "[PoolWorker-1] the square of 4"
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn capture_output(mut self) -> Self {
+        self.capture = Some(Capture::tagged());
+        self
+    }
+
+    /// Captures what worker processes print, and gives each line to a function, which one thread calls. See
+    /// [`Builder::on_output`](crate::Builder::on_output).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// #[mp::process_fn]
+    /// fn greet() {
+    ///     println!("hello");
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let (sender, lines) = mpsc::channel();
+    ///     let pool = mp::Pool::builder()
+    ///         .workers(1)
+    ///         .on_output(move |line| drop(sender.send(line.to_string())))
+    ///         .build()?;
+    ///     pool.apply::<greet>(())?;
+    ///     drop(pool); // with it goes the sender
+    ///     assert_eq!(lines.into_iter().collect::<Vec<_>>(), ["[PoolWorker-1] hello"]);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn on_output(mut self, function: impl Fn(&OutputLine) + Send + Sync + 'static) -> Self {
+        self.capture = Some(Capture::function(function));
+        self
+    }
+
     /// Makes the pool: starts its workers, and waits for their initializers if there is one.
     ///
     /// # Examples
@@ -509,7 +568,8 @@ impl PoolBuilder {
             Box::new(Threads)
         } else {
             let cpus = self.cpus.clone().unwrap_or_default();
-            Box::new(Processes::new(self.method, self.environment.clone(), cpus)?)
+            let (environment, capture) = (self.environment.clone(), self.capture.clone());
+            Box::new(Processes::new(self.method, environment, cpus, capture)?)
         };
         let rules = Rules {
             name: self.name.clone(),

@@ -115,6 +115,7 @@ impl Worker<'_> {
             pid: std::process::id(),
             function: function.name().to_owned(),
             ran,
+            stderr: String::new(),
         };
         let panic = describe_panic(&*payload, subject);
         // What was thrown may itself panic when it is dropped.

@@ -16,7 +16,7 @@
 //! | `worker`, `chunk`, `serve`, `current` | what a worker does, from its start to its end; what a task can ask |
 //! | `line`, `owned_batch`, `shared` | the owner's side: which batches there are, waiting for a task |
 //! | `flow`, `flight`, `many`, `task`, `watch`, `completed` | what the owner's calls are made of: streams of items, tasks, callbacks |
-//! | `crew`, `engine`, `relay` | looking after workers: replacing the dead, killing the late; what workers are made of |
+//! | `crew`, `engine` | looking after workers: replacing the dead, killing the late; what workers are made of |
 //! | `builder`, `job`, `stats` | options; numbers |
 //!
 //! # Safety
@@ -46,7 +46,6 @@ mod job;
 mod line;
 mod many;
 mod owned_batch;
-mod relay;
 mod serve;
 mod shared;
 mod stats;

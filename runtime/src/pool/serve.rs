@@ -163,6 +163,7 @@ fn run_hook(
                 pid: std::process::id(),
                 function: function.name().to_owned(),
                 ran: Ran::Partly,
+                stderr: String::new(),
             };
             Err(describe_panic(&*payload, subject).to_string())
         }

@@ -363,6 +363,7 @@ fn call(
             Ran::Yes => Ran::Yes,
             other => other,
         },
+        stderr: String::new(),
     };
     watch_panics(move |panic| Outcome::Panicked(panic).leave(desk), subject);
     let enter = |step| {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::output::{Capture, OutputLine};
 use super::server::Server;
 use super::surroundings::Surroundings;
 use super::{Process, StartMethod, Stdio, start};
@@ -48,6 +49,8 @@ pub struct Builder {
     /// Whether the process is the library's own: it is not counted among the children, and its starter sees to its end.
     pub(super) hidden: bool,
     pub(super) isolated: bool,
+    /// Where what the process prints goes.
+    pub(super) capture: Option<Capture>,
 }
 
 impl Builder {
@@ -456,6 +459,103 @@ impl Builder {
     /// ```
     pub fn nice(mut self, increment: i32) -> Self {
         self.surroundings.limits.nice = increment;
+        self
+    }
+
+    /// Captures what the child prints: its standard output and error go through this process to this process's own, in whole
+    /// lines, each with the name of its process before it: `[Process-1] text`.
+    ///
+    /// - Lines of several children do not mix, nor with those that this process prints by one call of [`println!`] or
+    ///   [`eprintln!`]. What the child writes is passed on unchanged otherwise, whether it is text or not. A line that is
+    ///   longer than 64 KiB comes in pieces of that length, each with the tag. A last line without an end gets one. What ends
+    ///   with a carriage return, as the states of a progress bar, is a line, too.
+    /// - [`join`](Process::join), [`wait`](crate::ChildProcess::wait) and an `await` give what they give when all that the child
+    ///   wrote has been passed on. They do not wait for the end of programs that the child has started, whose output is passed on
+    ///   as well as long as this process runs, with the child's tag.
+    /// - If nobody reads this process's standard output or error, or one of its threads keeps them locked, the child waits when
+    ///   it prints, as it would without this option. Nobody else does: those who wait for the child's end wait no longer than a
+    ///   second for somebody who takes nothing. All has been read from the child then, and is passed on later, in order.
+    /// - If the child crashes, its error has the last lines of its standard error:
+    ///   [`ProcessError::stderr`](crate::ProcessError::stderr).
+    /// - All is passed on before this process ends by a return from `main` or by [`std::process::exit`]. If it is killed, its
+    ///   end of the pipes is gone: children that print then have an error, as in a shell's pipe.
+    ///
+    /// A stream that is set by [`stdout`](Self::stdout) or [`stderr`](Self::stderr) goes where that says, and is not captured.
+    /// The child does not write to a terminal: programs that look for one show no colors.
+    ///
+    /// For each of its own two streams this process has a thread as long as there are children whose output goes there, and
+    /// cannot use [`StartMethod::Fork`] meanwhile. The first such child itself can be started by `Fork`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[mp::process_fn]
+    /// fn crash() {
+    ///     println!("all is well");
+    ///     eprintln!("the disk is full");
+    ///     std::process::abort();
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     // Prints "[Process-1] all is well" and, to the standard error, "[Process-1] the disk is full".
+    ///     let process = mp::Builder::new().capture_output().spawn::<crash>(())?;
+    ///     let error = process.join().unwrap_err();
+    ///     assert_eq!(error.stderr(), "the disk is full\n");
+    ///     assert!(error.to_string().ends_with("the disk is full"));
+    ///     Ok(())
+    /// }
+    /// ```
+    #[doc(alias = "prefix")]
+    pub fn capture_output(mut self) -> Self {
+        self.capture = Some(Capture::tagged());
+        self
+    }
+
+    /// Captures what the child prints, as [`capture_output`](Self::capture_output) does, and gives each line to a function
+    /// instead of printing it: to send it to a log, to show it in a window, to look at it in a test.
+    ///
+    /// A thread of its own calls the function, so that what it does holds up nobody but the child. `join` and `wait` return
+    /// when it has been called for all lines, but do not wait longer than a second for a call that does not return; so it may
+    /// wait for something that the caller of `join` holds. If it panics, it is called for the next line all the same. It is
+    /// dropped when both streams have ended.
+    ///
+    /// It must not wait for the end of the child that it hears, because the child waits for it when it prints much; nor call
+    /// [`std::process::exit`], which waits for all children.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// #[mp::process_fn]
+    /// fn count(to: u32) {
+    ///     for n in 1..=to {
+    ///         println!("{n}");
+    ///     }
+    /// }
+    ///
+    /// #[mp::main]
+    /// fn main() -> mp::Result<()> {
+    ///     let (sender, lines) = mpsc::channel();
+    ///     let process = mp::Builder::new()
+    ///         .on_output(move |line| drop(sender.send(line.to_string())))
+    ///         .spawn::<count>(3)?;
+    ///     // The sender is dropped when the process prints nothing any more.
+    ///     let lines: Vec<_> = lines.into_iter().collect();
+    ///     assert_eq!(lines, ["[Process-1] 1", "[Process-1] 2", "[Process-1] 3"]);
+    ///     process.join()?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn on_output(mut self, function: impl Fn(&OutputLine) + Send + Sync + 'static) -> Self {
+        self.capture = Some(Capture::function(function));
+        self
+    }
+
+    /// Does with the child's output what somebody has decided.
+    pub(crate) fn capture(mut self, capture: Capture) -> Self {
+        self.capture = Some(capture);
         self
     }
 

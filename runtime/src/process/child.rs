@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::account::{Account, Left};
 use super::outcome::{Outcome, ran};
+use super::output::{Capture, Output};
 use super::server::Server;
 use crate::arena::{self, ChildRecord, Identity, Stage};
 use crate::error::{Error, ProcessError, Ran, Result, Subject};
@@ -37,6 +38,8 @@ pub(super) struct Child {
     pub(super) ended: OnceLock<Option<ExitStatus>>,
     /// Held while the exit status is taken.
     reaping: Mutex<()>,
+    /// If its output is captured.
+    output: OnceLock<Output>,
 }
 
 /// The children that have not been reaped yet.
@@ -116,6 +119,7 @@ impl Child {
             pipes: Mutex::new(pipes),
             ended: OnceLock::new(),
             reaping: Mutex::default(),
+            output: OnceLock::new(),
         });
         if !hidden {
             lock(&CHILDREN).push(Arc::clone(&child));
@@ -130,9 +134,12 @@ impl Child {
                 return Ok(false);
             }
             // What there is to be taken of it is its parent's.
-            if self.is_mine() {
-                return self.reap(deadline);
+            if self.is_mine() && !self.reap(deadline)? {
+                return Ok(false);
             }
+        }
+        if let Some(output) = self.output.get() {
+            output.settle(deadline);
         }
         Ok(true)
     }
@@ -173,6 +180,9 @@ impl Child {
         #[allow(unsafe_code)]
         unsafe {
             self.account.bury();
+        }
+        if let Some(output) = self.output.get() {
+            output.finish(!self.leads_group);
         }
         let _ = self.ended.set(status);
         for list in [&CHILDREN, &DETACHED] {
@@ -308,7 +318,10 @@ impl Child {
                         subject: self.subject(Ran::Yes),
                     })
             }
-            Outcome::Panicked(panic) => Err(ProcessError::Panicked(panic)),
+            Outcome::Panicked(mut panic) => {
+                panic.subject.stderr = self.last_lines();
+                Err(ProcessError::Panicked(panic))
+            }
             Outcome::UnknownFunction { hint } => Err(ProcessError::UnknownFunction {
                 hint,
                 subject: self.subject(Ran::No),
@@ -356,7 +369,28 @@ impl Child {
             pid: self.pid,
             function: self.function.to_owned(),
             ran,
+            stderr: self.last_lines(),
         })
+    }
+
+    /// Captures its output, or kills it.
+    pub(super) fn capture(&self, capture: &Capture) -> io::Result<()> {
+        let take_pipe = |stream| self.take_pipe(stream);
+        match Output::begin(capture, take_pipe, &self.name, self.pid) {
+            Ok(output) => drop(self.output.set(output)),
+            Err(error) => {
+                let _ = self.signal(sys::SIGKILL);
+                let _ = self.wait_until(None);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// The last lines of its standard error, if that is captured.
+    pub(super) fn last_lines(&self) -> String {
+        let output = self.output.get();
+        output.map_or_else(String::new, Output::last_lines)
     }
 
     /// Takes the parent's end of a standard stream, if there is one.

@@ -451,6 +451,11 @@ impl AsFd for ChildProcess {
 }
 
 impl ChildProcess {
+    /// The last lines of its standard error, if that is captured.
+    pub(crate) fn last_lines(&self) -> String {
+        self.0.last_lines()
+    }
+
     /// Kills the process, and all of the group that it leads.
     pub(crate) fn kill_group(&self) {
         self.0.kill_group();

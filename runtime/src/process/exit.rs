@@ -9,7 +9,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{child, server, tree};
+use super::{child, output, server, tree};
 use crate::sys::{self, AsFd};
 
 /// The exit code of a process that could not take its order.
@@ -81,6 +81,7 @@ fn see_off() {
         let _ = child.wait_until(Some(Instant::now()));
     }
     server::end();
+    output::settle_all();
 }
 
 /// Ends this process when its parent ends, however that ends, and all of its process group if it leads one.

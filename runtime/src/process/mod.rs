@@ -23,6 +23,7 @@ mod fork;
 mod isolated;
 mod method;
 mod outcome;
+mod output;
 mod server;
 mod spawn_macro;
 mod start;
@@ -50,6 +51,8 @@ pub use exec::set_executable;
 pub(crate) use exit::is_ending;
 pub use method::{StartMethod, set_start_method, start_method};
 pub(crate) use outcome::{describe_panic, watch_panics};
+pub(crate) use output::Capture;
+pub use output::{OutputLine, OutputStream};
 pub(crate) use server::Server;
 #[doc(hidden)]
 pub use server::end as end_fork_server;

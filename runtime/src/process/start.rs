@@ -112,6 +112,9 @@ pub(super) fn start<F: ProcessFn>(mut builder: Builder, args: &F::Args<'_>) -> R
         );
         check_directory(directory).map_err(failed(F::NAME, &what))?;
     }
+    if let Some(capture) = &mut builder.capture {
+        capture.claim(&mut builder.stdio);
+    }
     let streams = stdio::open(std::mem::take(&mut builder.stdio))
         .map_err(failed(F::NAME, "cannot open one of its standard streams"))?;
     let lineage = if builder.hidden {
@@ -133,8 +136,12 @@ pub(super) fn start<F: ProcessFn>(mut builder: Builder, args: &F::Args<'_>) -> R
     };
     for _ in 0..MOST_ATTEMPTS {
         let way = Way::choose(&child.builder, method)?;
-        if let Some(child) = child.attempt::<F>(way, args)? {
-            return Ok(child);
+        if let Some(begun) = child.attempt::<F>(way, args)? {
+            if let Some(capture) = &child.builder.capture {
+                let captured = begun.capture(capture);
+                captured.map_err(failed(F::NAME, "cannot pass on its output (it was killed)"))?;
+            }
+            return Ok(begun);
         }
     }
     let what = format!("the fork server died {MOST_ATTEMPTS} times while it was asked");

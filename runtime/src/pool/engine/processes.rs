@@ -7,13 +7,13 @@ use super::{Bell, End, Engine, Member};
 use crate::channel::Fd;
 use crate::error::{Error, Result};
 use crate::pool::body::PoolHandle;
-use crate::pool::relay::{Relay, Source};
 use crate::pool::serve::{Post, Serve};
-use crate::process::{self, Builder, Process, Server, StartMethod, Stdio};
+use crate::process::{self, Builder, Capture, Process, Server, StartMethod, Stdio};
 use crate::sys::{self, AsFd, BorrowedFd};
 
 pub(in crate::pool) struct Processes {
-    relay: Arc<Relay>,
+    /// Where what workers print goes.
+    capture: Capture,
     method: StartMethod,
     /// What makes the workers of `Fork`: a copy of the pool's maker, which has threads as soon as it has the pool.
     server: Option<Arc<Server>>,
@@ -24,8 +24,6 @@ pub(in crate::pool) struct Processes {
 
 struct Worker {
     process: Process<()>,
-    stderr: Arc<Source>,
-    relay: Arc<Relay>,
 }
 
 impl Processes {
@@ -33,25 +31,27 @@ impl Processes {
         method: Option<StartMethod>,
         environment: Vec<(OsString, OsString)>,
         cpus: Vec<usize>,
+        capture: Option<Capture>,
     ) -> Result<Self> {
         let method = method.unwrap_or_else(process::start_method);
         let server = match method {
             StartMethod::Fork => Some(Arc::new(Server::start(method, None)?)),
             _ => None,
         };
-        let relay = Relay::start().map_err(|error| {
-            Error::os(
-                "cannot pass on the standard error of a pool's workers",
-                error,
-            )
-        })?;
         Ok(Self {
-            relay: Arc::new(relay),
+            capture: capture.unwrap_or_else(Capture::plain_stderr),
             method,
             server,
             environment,
             cpus,
         })
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        // What the workers wrote is to be seen when the pool is gone.
+        self.capture.settle();
     }
 }
 
@@ -66,10 +66,6 @@ impl Engine for Processes {
         let failed = |what: &'static str| move |error| Error::os(what, error);
         let bell = sys::dup_above(bell.rope.as_fd(), 0)
             .map_err(failed("cannot duplicate a descriptor for a pool's worker"))?;
-        let (source, stderr) = self
-            .relay
-            .connect()
-            .map_err(failed("cannot make a pipe for a pool's worker"))?;
         let mut builder = Builder::new()
             .name(name)
             .daemon(true)
@@ -77,7 +73,7 @@ impl Engine for Processes {
             .lead_group()
             // A process group in the background that reads from a terminal is stopped.
             .stdin(Stdio::null())
-            .stderr(stderr)
+            .capture(self.capture.clone())
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(server) = &self.server {
             builder = builder.served_by(Arc::clone(server));
@@ -92,17 +88,8 @@ impl Engine for Processes {
             bell: Fd::new(bell),
             cpu,
         };
-        match builder.spawn::<Serve>(post) {
-            Ok(process) => Ok(Box::new(Worker {
-                process,
-                stderr: source,
-                relay: Arc::clone(&self.relay),
-            })),
-            Err(error) => {
-                self.relay.disconnect(&source);
-                Err(error)
-            }
-        }
+        let process = builder.spawn::<Serve>(post)?;
+        Ok(Box::new(Worker { process }))
     }
 }
 
@@ -119,7 +106,7 @@ impl Member for Worker {
         let status = self.process.exit_status()?;
         Some(End {
             status,
-            stderr: self.relay.disconnect(&self.stderr),
+            stderr: self.process.last_lines(),
         })
     }
 

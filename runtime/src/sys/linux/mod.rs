@@ -34,7 +34,7 @@ pub(crate) use memory::{
     write_memory,
 };
 pub(crate) use named::{LONGEST_MEMORY_NAME, NamedMemory};
-pub(crate) use pipe::{let_writes_fail, pipe, read_some, ring};
+pub(crate) use pipe::{let_reads_fail, let_writes_fail, pipe, read_some, ring, unread};
 pub(crate) use poll::{PollSet, poll_any};
 pub(crate) use process::{
     Limits, SIGINT, SIGKILL, SIGTERM, abandon_child, allowed_cpus, ended_process, exit_status,

@@ -19,6 +19,17 @@ pub(crate) fn let_writes_fail(pipe: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::io::ioctl_fionbio(pipe, true)?)
 }
 
+/// `ioctl(FIONBIO)`—Lets reads from a pipe's end fail that would wait.
+pub(crate) fn let_reads_fail(pipe: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::io::ioctl_fionbio(pipe, true)?)
+}
+
+/// `ioctl(FIONREAD)`—How many bytes are in a pipe.
+pub(crate) fn unread(pipe: BorrowedFd<'_>) -> usize {
+    let unread = rustix::io::ioctl_fionread(pipe).unwrap_or_default();
+    usize::try_from(unread).unwrap_or(usize::MAX)
+}
+
 /// `read(pipe)`—Reads what there is; `None` when there is nothing now, nothing at all at the end.
 pub(crate) fn read_some(pipe: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<usize> {
     loop {

@@ -243,6 +243,14 @@ pub(crate) fn let_writes_fail(pipe: BorrowedFd<'_>) -> io::Result<()> {
     match pipe.0 {}
 }
 
+pub(crate) fn let_reads_fail(pipe: BorrowedFd<'_>) -> io::Result<()> {
+    match pipe.0 {}
+}
+
+pub(crate) fn unread(pipe: BorrowedFd<'_>) -> usize {
+    match pipe.0 {}
+}
+
 pub(crate) fn read_some(pipe: BorrowedFd<'_>, _buffer: &mut [u8]) -> Option<usize> {
     match pipe.0 {}
 }
