@@ -1,10 +1,13 @@
 """The rows of the benches in Python's multiprocessing, and in the pools that others made for Python.
 
-`python3 rivals.py FUNCTION` reads numbers from its input, does so many operations for each, and answers with the seconds
-that they took. Processes are forked: how they were started does not matter once they run.
+`python3 rivals.py FUNCTION [MEGABYTES]` reads numbers from its input, does so many operations for each, and answers with
+the seconds that they took. MEGABYTES is how much memory the interpreter touches before. Processes are forked, but for those
+whose start is measured: how they were started does not matter once they run.
 """
 
 import multiprocessing
+import os
+import signal
 import sys
 from array import array
 from concurrent.futures import ProcessPoolExecutor
@@ -525,7 +528,94 @@ def imap_ramp_up(count):
     return imap_busy(count, RAMP_UP)
 
 
+# Starts of processes. Their functions are those of Python's own modules: this script has no file that a process which is
+# executed anew could import.
+
+
+def processes(method, count, target=abs, args=(-7,), at_once=1):
+    context = multiprocessing.get_context(method)
+    batches = -(-count // at_once)
+
+    def once():
+        started = [context.Process(target=target, args=args) for _ in range(at_once)]
+        for process in started:
+            process.start()
+        for process in started:
+            process.join()
+            assert process.exitcode == 0
+
+    return repeat(batches, once) * count / (batches * at_once)
+
+
+def process_spawn(count):
+    return processes("spawn", count)
+
+
+def process_fork(count):
+    return processes("fork", count)
+
+
+def process_forkserver(count):
+    return processes("forkserver", count)
+
+
+def megabyte_spawn(count):
+    return processes("spawn", count, len, (bytes(MEGABYTE),))
+
+
+def megabyte_fork(count):
+    return processes("fork", count, len, (bytes(MEGABYTE),))
+
+
+def megabyte_forkserver(count):
+    return processes("forkserver", count, len, (bytes(MEGABYTE),))
+
+
+def at_once_spawn(count):
+    return processes("spawn", count, at_once=100)
+
+
+def at_once_fork(count):
+    return processes("fork", count, at_once=100)
+
+
+def at_once_forkserver(count):
+    return processes("forkserver", count, at_once=100)
+
+
+def idle(method):
+    """The private memory of a process that has come to its function, where it stops."""
+    context = multiprocessing.get_context(method)
+    process = context.Process(target=signal.raise_signal, args=(signal.SIGSTOP,))
+    process.start()
+    while True:
+        with open(f"/proc/{process.pid}/stat") as stat:
+            state = stat.read().rpartition(") ")[2][0]
+        if state == "T":
+            break
+        assert state not in "ZX"
+        os.sched_yield()
+    with open(f"/proc/{process.pid}/smaps_rollup") as rollup:
+        kilobytes = [int(line.split()[1]) for line in rollup if line.startswith(("Private_Clean", "Private_Dirty"))]
+    process.kill()
+    process.join()
+    return sum(kilobytes) * 1024
+
+
+def idle_spawn(_):
+    return idle("spawn")
+
+
+def idle_fork(_):
+    return idle("fork")
+
+
+def idle_forkserver(_):
+    return idle("forkserver")
+
+
 if __name__ == "__main__":
+    ballast = bytearray(b"\1") * ((int(sys.argv[2]) if len(sys.argv) > 2 else 0) * MEGABYTE)
     function = globals()[sys.argv[1]]
     for line in sys.stdin:
         print(function(int(line)), flush=True)

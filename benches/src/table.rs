@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::{Cores, Result, Rival, Work, rivals};
 
+/// How many turns each contender has, and how long one is meant to take, unless the row says otherwise.
 const ROUNDS: usize = 7;
-/// How long a round of one contender is meant to take.
 const ROUND: Duration = Duration::from_millis(40);
 /// So many operations are enough for anything.
 const MOST: u64 = 100_000_000;
@@ -27,9 +27,15 @@ pub struct Bench {
 impl Bench {
     /// Reads the filters from the arguments, and prints the head of the table.
     pub fn new(name: &str) -> Self {
+        Self::with_filters(name, std::env::args().skip(1))
+    }
+
+    /// Prints the head of the table, of which the rows are wanted whose title contains one of the filters; all, if there is
+    /// none.
+    pub fn with_filters(name: &str, filters: impl IntoIterator<Item = String>) -> Self {
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
         println!(
-            "{name}: {} cores, load {}, {}; {ROUNDS} rounds in turns after a warm-up",
+            "{name}: {} cores, load {}, {}; in turns, after a warm-up",
             mp::cpu_count(),
             load.split(' ').next().unwrap_or("unknown"),
             rivals::python_version().unwrap_or("no python3"),
@@ -39,19 +45,26 @@ impl Bench {
             "", "median", "fastest–slowest", "rate", "ours takes"
         );
         std::thread::spawn(watch);
-        let filters = std::env::args().skip(1).map(|a| a.to_lowercase()).collect();
+        let filters = filters.into_iter().map(|a| a.to_lowercase()).collect();
         Self { filters }
+    }
+
+    /// Whether a row of this title is wanted.
+    pub fn wants(&self, title: &str) -> bool {
+        let title = title.to_lowercase();
+        self.filters.is_empty() || self.filters.iter().any(|f| title.contains(f))
     }
 
     /// Begins a row.
     pub fn row<'a>(&self, what: &str, cores: Cores) -> Row<'a> {
         let title = format!("{what}, {}", cores.label());
-        let name = title.to_lowercase();
-        let is_wanted = self.filters.is_empty() || self.filters.iter().any(|f| name.contains(f));
+        let is_wanted = self.wants(&title);
         Row {
             title,
             cores,
             is_wanted,
+            rounds: ROUNDS,
+            round: ROUND,
             contenders: Vec::new(),
             absent: Vec::new(),
             targets: Vec::new(),
@@ -65,6 +78,8 @@ pub struct Row<'a> {
     title: String,
     cores: Cores,
     is_wanted: bool,
+    rounds: usize,
+    round: Duration,
     contenders: Vec<Contender<'a>>,
     absent: Vec<(&'static str, &'static str)>,
     targets: Vec<Target>,
@@ -115,6 +130,14 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// Measures in so many rounds, in each of which a contender is meant to take so long. Many short rounds tell small
+    /// differences, because most of them are free of what else happens on the machine.
+    #[must_use]
+    pub fn rounds(mut self, rounds: usize, round: Duration) -> Self {
+        (self.rounds, self.round) = (rounds, round);
+        self
+    }
+
     /// Ours is to take at most this.
     #[must_use]
     pub fn at_most(self, time: Duration) -> Self {
@@ -144,6 +167,13 @@ impl<'a> Row<'a> {
         self
     }
 
+    /// Prints why nothing of the row is measured, if it is wanted.
+    pub fn give_up(&self, why: &str) {
+        if self.is_wanted {
+            println!("{}\n  not measured: {why}", self.title);
+        }
+    }
+
     /// Measures the row and prints it, if it is wanted.
     ///
     /// # Errors
@@ -160,9 +190,9 @@ impl<'a> Row<'a> {
         println!("{}", self.title);
         let _pinned = self.cores.pin()?;
         for contender in &mut self.contenders {
-            contender.calibrate()?;
+            contender.calibrate(self.round)?;
         }
-        for _ in 0..ROUNDS {
+        for _ in 0..self.rounds {
             for contender in &mut self.contenders {
                 let elapsed = contender.work(contender.count)?;
                 let each = elapsed.as_secs_f64() / contender.count as f64;
@@ -187,7 +217,7 @@ impl<'a> Row<'a> {
                 "  {:<44}{:>10}{:>18}{:>13}{ratio:>13}",
                 contender.name,
                 Unit::of(each).with_name(each),
-                Unit::of(each).range(sorted[0], sorted[ROUNDS - 1]),
+                Unit::of(each).range(sorted[0], sorted[sorted.len() - 1]),
                 rate(1.0 / each),
             );
         }
@@ -242,14 +272,14 @@ impl Contender<'_> {
     }
 
     /// Finds out how many operations fill a round.
-    fn calibrate(&mut self) -> Result {
+    fn calibrate(&mut self, round: Duration) -> Result {
         loop {
             let elapsed = self.work(self.count)?;
-            if elapsed >= ROUND / 2 || self.count >= MOST {
+            if elapsed >= round / 2 || self.count >= MOST {
                 return Ok(());
             }
             // A short run says little: the next step is at most a hundredfold.
-            let factor = ROUND.as_secs_f64() / elapsed.as_secs_f64().max(1e-9);
+            let factor = round.as_secs_f64() / elapsed.as_secs_f64().max(1e-9);
             self.count = (self.count as f64 * factor.clamp(2.0, 100.0)) as u64;
         }
     }
@@ -274,7 +304,9 @@ fn watch() {
             eprintln!(
                 "{name}: one turn takes more than {PATIENCE:?}; its other process failed or hangs"
             );
-            std::process::exit(1);
+            // Without exit hooks: they would join the process that hangs.
+            // SAFETY: it takes no pointer, and ends the process.
+            unsafe { libc::_exit(1) };
         }
     }
 }

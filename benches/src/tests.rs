@@ -1,7 +1,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::machine::{Area, Ends, Ring, RobustMutex, Waiting, Word};
+use crate::machine::{
+    Area, Bare, Ends, ForkServer, Ring, RobustMutex, Waiting, Word, private_memory, stop,
+    until_stopped,
+};
 use crate::{Cores, Rival, Schedule, expect, in_batches, keeping, round_trips, sampled, sum};
 
 #[test]
@@ -180,9 +183,44 @@ fn a_pinned_thread_has_one_core_until_the_guard_is_dropped() {
 }
 
 #[test]
+fn a_bare_process_is_waited_for_and_its_failure_is_an_error() {
+    Bare::execute(c"/bin/true", c"").unwrap().wait().unwrap();
+    let failed = Bare::execute(c"/bin/false", c"").unwrap().wait();
+    assert!(failed.is_err());
+    assert!(Bare::execute(c"/no/such/program", c"").is_err());
+}
+
+#[test]
+fn a_stopped_process_has_memory_to_itself() {
+    let process = Bare::fork(stop).unwrap();
+    until_stopped(process.id()).unwrap();
+    let (page, most) = (4 << 10, 10 << 20);
+    assert!((page..most).contains(&private_memory(process.id()).unwrap()));
+    process.kill().unwrap();
+}
+
+#[test]
+fn a_process_that_ends_does_not_stop() {
+    let process = Bare::fork(|| {}).unwrap();
+    assert!(until_stopped(process.id()).is_err());
+    process.wait().unwrap();
+}
+
+#[test]
+fn a_fork_server_answers_when_its_children_have_ended() {
+    let server = ForkServer::start().unwrap();
+    for count in [1, 10, 1] {
+        server.start_and_wait(count).unwrap();
+    }
+}
+
+#[test]
 fn python_answers_if_it_is_here() {
     let rival: Rival = crate::rivals::python("lock");
     if let Ok(mut work) = rival {
         assert!(work(10).unwrap() > Duration::ZERO);
+    }
+    if let Ok(mut idle) = crate::rivals::python_memory("idle_fork") {
+        assert!(idle().unwrap() > 1 << 10);
     }
 }

@@ -5,9 +5,11 @@
 mod area;
 mod mutex;
 mod ring;
+mod start;
 mod word;
 
 pub use area::{Area, Plain};
 pub use mutex::RobustMutex;
 pub use ring::{Ends, Ring};
+pub use start::{Bare, ForkServer, private_memory, stop, until_stopped};
 pub use word::{Patience, Waiting, Word, word};

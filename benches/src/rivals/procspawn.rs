@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use procspawn::Pool;
 
+use crate::machine::{private_memory, stop, until_stopped};
 use crate::{Result, Rival, expect, in_batches, keeping, round_trips};
 
 /// A task has four descriptors until its result is there.
@@ -80,4 +81,33 @@ pub fn start(workers: usize) -> Rival<'static> {
         }
         Ok(elapsed)
     }))
+}
+
+/// A process for one call, so many at once, each with so many bytes.
+pub fn processes(at_once: u64, length: usize) -> Rival<'static> {
+    let bytes = vec![7; length];
+    Ok(Box::new(move |count| {
+        in_batches(count, at_once, || {
+            let start = |_| procspawn::spawn(bytes.clone(), |bytes: Vec<u8>| bytes.len());
+            let processes: Vec<_> = (0..at_once).map(start).collect();
+            processes
+                .into_iter()
+                .try_for_each(|process| expect(process.join()?, length))
+        })
+    }))
+}
+
+/// The private memory of a process that has come to its function.
+///
+/// # Errors
+///
+/// When it cannot be started.
+pub fn idle() -> Result<u64> {
+    let mut process = procspawn::spawn((), |()| stop());
+    let pid = process
+        .pid()
+        .ok_or_else(|| mp::RemoteError::msg("the process has no number"))?;
+    let memory = until_stopped(pid).and_then(|()| private_memory(pid));
+    process.kill()?;
+    memory
 }

@@ -8,16 +8,39 @@ use std::time::Duration;
 use crate::{Result, Rival, keeping};
 
 const SCRIPT: &str = include_str!("../../rivals.py");
+const ABSENT: &str = "there is no python3 here";
 
 /// One function of `rivals.py`. The interpreter starts at the first round, where the row has pinned its processes, and stays.
 pub fn python(function: &'static str) -> Rival<'static> {
+    python_of(0, function)
+}
+
+/// The same in an interpreter that has touched so many megabytes of memory.
+pub fn python_of(megabytes: usize, function: &'static str) -> Rival<'static> {
     if version().is_none() {
-        return Err("there is no python3 here");
+        return Err(ABSENT);
     }
     Ok(keeping(
-        move || Interpreter::start(function),
+        move || Interpreter::start(function, megabytes),
         Interpreter::run,
     ))
+}
+
+/// One function of `rivals.py` whose answer is no time, but the private memory of a process in bytes.
+pub fn python_memory(
+    function: &'static str,
+) -> std::result::Result<impl FnMut() -> Result<u64>, &'static str> {
+    if version().is_none() {
+        return Err(ABSENT);
+    }
+    let mut interpreter = None;
+    Ok(move || {
+        let interpreter = match &mut interpreter {
+            Some(interpreter) => interpreter,
+            none => none.insert(Interpreter::start(function, 0)?),
+        };
+        Ok(interpreter.ask(1)?.parse()?)
+    })
 }
 
 /// The same, of a function that needs one of the `MODULES`.
@@ -61,9 +84,9 @@ pub fn version() -> Option<&'static str> {
 struct Interpreter(Child);
 
 impl Interpreter {
-    fn start(function: &str) -> Result<Self> {
+    fn start(function: &str, megabytes: usize) -> Result<Self> {
         let child = Command::new("python3")
-            .args(["-c", SCRIPT, function])
+            .args(["-c", SCRIPT, function, &megabytes.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -71,6 +94,10 @@ impl Interpreter {
     }
 
     fn run(&mut self, count: u64) -> Result<Duration> {
+        Ok(Duration::try_from_secs_f64(self.ask(count)?.parse()?)?)
+    }
+
+    fn ask(&mut self, count: u64) -> Result<String> {
         let (Some(orders), Some(answers)) = (&mut self.0.stdin, &mut self.0.stdout) else {
             return Err(mp::RemoteError::msg("its pipes are closed"));
         };
@@ -81,7 +108,7 @@ impl Interpreter {
                 "the interpreter ended without an answer; what it said is above",
             ));
         }
-        Ok(Duration::try_from_secs_f64(answer.trim().parse()?)?)
+        Ok(answer.trim().to_owned())
     }
 }
 

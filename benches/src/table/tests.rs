@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{ROUNDS, Row, Unit, median, rate, times};
+use super::{Bench, ROUND, ROUNDS, Row, Unit, median, rate, times};
 use crate::{Cores, Result};
 
 fn row(is_wanted: bool) -> Row<'static> {
@@ -8,6 +8,8 @@ fn row(is_wanted: bool) -> Row<'static> {
         title: String::from("row"),
         cores: Cores::Free,
         is_wanted,
+        rounds: ROUNDS,
+        round: ROUND,
         contenders: Vec::new(),
         absent: Vec::new(),
         targets: Vec::new(),
@@ -44,8 +46,31 @@ fn a_target_is_met_or_missed_by_the_first_contender() {
 #[test]
 fn calibration_fills_a_round() {
     let mut row = row(true).with("ours", takes(Duration::from_nanos(10)));
-    row.contenders[0].calibrate().unwrap();
+    row.contenders[0].calibrate(ROUND).unwrap();
     assert!((2_000_000..=8_000_000).contains(&row.contenders[0].count));
+}
+
+#[test]
+fn a_row_has_the_rounds_that_it_asks_for() {
+    let turns = std::cell::Cell::new(0);
+    let work = |_| {
+        turns.set(turns.get() + 1);
+        Ok(Duration::from_millis(5))
+    };
+    let row = row(true).with("ours", work);
+    row.rounds(12, Duration::from_millis(1)).run().unwrap();
+    // One turn to find out how many operations fill a round, and the rounds.
+    assert_eq!(turns.get(), 13);
+}
+
+#[test]
+fn a_row_is_wanted_when_its_title_has_one_of_the_filters() {
+    let bench = |filters: &[&str]| Bench {
+        filters: filters.iter().map(ToString::to_string).collect(),
+    };
+    assert!(bench(&[]).wants("1 MiB"));
+    assert!(bench(&["queue", "mib"]).wants("1 MiB"));
+    assert!(!bench(&["queue"]).wants("1 MiB"));
 }
 
 #[test]
