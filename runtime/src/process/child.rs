@@ -130,7 +130,7 @@ impl Child {
     /// Waits until the process has ended, or until `deadline`; says whether it has ended.
     pub(super) fn wait_until(&self, deadline: Option<Instant>) -> io::Result<bool> {
         if self.ended.get().is_none() {
-            if !sys::wait_ended(self.process.as_fd(), deadline)? {
+            if !self.wait_told(deadline) && !sys::wait_ended(self.process.as_fd(), deadline)? {
                 return Ok(false);
             }
             // What there is to be taken of it is its parent's.
@@ -142,6 +142,29 @@ impl Child {
             output.settle(deadline);
         }
         Ok(true)
+    }
+
+    /// Waits for what the fork server tells when the process has ended, as long as the server lives: it wakes once where the process's
+    /// own descriptor, and then the server's word, would wake twice.
+    fn wait_told(&self, deadline: Option<Instant>) -> bool {
+        const SLICE: Duration = Duration::from_secs(1);
+        let (Some(server), Some(record)) = (&self.server, self.account.record()) else {
+            return false;
+        };
+        if !self.is_mine() {
+            return false;
+        }
+        loop {
+            if record.told_exit().is_some() {
+                return true;
+            }
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| now >= deadline) || server.has_ended() {
+                return false;
+            }
+            let slice = now + SLICE;
+            record.wait_for_exit(deadline.map_or(slice, |deadline| deadline.min(slice)));
+        }
     }
 
     /// Whether this process is its parent, and not a copy of its parent.

@@ -26,7 +26,7 @@ use crate::channel;
 use crate::sys::{self, AsFd, OwnedFd};
 
 /// What a copy is given for its life.
-pub(super) struct Birth {
+pub(super) struct Birth<'a> {
     pub(super) record: Offset,
     pub(super) serial: u64,
     /// Its standard streams; those that are missing are those of its original.
@@ -34,6 +34,8 @@ pub(super) struct Birth {
     /// Its working directory; without one it has that of its original.
     pub(super) directory: Option<OwnedFd>,
     pub(super) leads_group: bool,
+    /// The signals that its original has handlers for.
+    pub(super) signals: &'a [i32],
     /// The descriptors among its arguments.
     pub(super) fds: Vec<OwnedFd>,
     /// The process that asked for it.
@@ -41,8 +43,8 @@ pub(super) struct Birth {
 }
 
 /// Runs the function of this process, a copy that was just made, and ends it.
-pub(super) fn live(birth: Birth) -> ! {
-    sys::drop_signal_handlers();
+pub(super) fn live(birth: Birth<'_>) -> ! {
+    sys::drop_signal_handlers(birth.signals);
     exit::begin_copy();
     child::forget_all();
     server::forget();
@@ -58,13 +60,6 @@ pub(super) fn live(birth: Birth) -> ! {
     }
     start::forget_my_descriptor();
     boot::boot_copy(birth.record, birth.serial, birth.parent, birth.fds)
-}
-
-/// In a fork server: does what each copy would do for the first time, and pay for, pages and names of functions that are found at
-/// their first use.
-pub(super) fn warm_up() {
-    sys::now();
-    sys::wall_off_exit(|| {});
 }
 
 /// Takes its standard streams and its working directory.

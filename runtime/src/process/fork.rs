@@ -4,6 +4,8 @@
 //!
 //! One thing is `unsafe`: the fork, which is sound while the process has one thread.
 
+use std::sync::Once;
+
 use super::boot;
 use super::copy::{self, Birth};
 use super::start::{Beginning, Begun, my_descriptor, open_begun};
@@ -26,6 +28,8 @@ pub(super) fn begin(
         .bequeath_holds(record.place(), record.serial())?;
     let parent =
         my_descriptor().map_err(beginning.failed("cannot open a descriptor of this process"))?;
+    static PREPARED: Once = Once::new();
+    PREPARED.call_once(sys::prepare_for_copies);
     // SAFETY: this process has one thread, as of the count, and this one has made none since.
     #[allow(unsafe_code)]
     let forked = unsafe { sys::fork() };
@@ -43,6 +47,7 @@ pub(super) fn begin(
             streams: beginning.streams.take().fds,
             directory: None,
             leads_group: beginning.leads_group,
+            signals: &sys::handled_signals(),
             fds,
             parent,
         }),

@@ -50,7 +50,7 @@ impl ProcessFn for Serve {
             preload.run();
         }
         sys::serve_children();
-        copy::warm_up();
+        sys::prepare_for_copies();
         let (Ok(arena), Some(owner)) = (arena::arena(), &tree::identity().parent) else {
             return;
         };
@@ -59,6 +59,7 @@ impl ProcessFn for Serve {
             owner: Arc::clone(&owner.process),
             requests: Some(requests.into_inner()),
             copies: Vec::new(),
+            signals: sys::handled_signals(),
         }
         .run();
     }
@@ -114,6 +115,8 @@ struct Serving {
     /// None in a copy: the owner is to see when the server has ended.
     requests: Option<OwnedFd>,
     copies: Vec<Copied>,
+    /// Those that the server has handlers for.
+    signals: Vec<i32>,
 }
 
 /// A copy that was made.
@@ -221,6 +224,7 @@ impl Serving {
                     streams,
                     directory,
                     leads_group: request.leads_group,
+                    signals: &self.signals,
                     fds: fds.collect(),
                     parent: Arc::clone(&self.owner),
                 })

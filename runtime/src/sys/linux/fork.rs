@@ -108,24 +108,39 @@ impl Thread {
     }
 }
 
-/// `sigaction()`—Gives the signals that this process has handlers for their default actions, as an exec does. Those of the
-/// standard library stay, which tell an overflow of the stack.
-pub(crate) fn drop_signal_handlers() {
-    const STAY: [i32; 4] = [libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV, libc::SIGBUS];
-    for signal in (1..=libc::SIGRTMAX()).filter(|signal| !STAY.contains(signal)) {
+/// `sigaction()`—The signals that this process has handlers for. Those of the standard library do not count, which tell an
+/// overflow of the stack.
+pub(crate) fn handled_signals() -> Vec<i32> {
+    const OTHERS: [i32; 4] = [libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV, libc::SIGBUS];
+    let is_handled = |signal: &i32| {
         let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-        // SAFETY: the structure is written by the call, and with a default action its zeroes are valid.
-        unsafe {
-            if libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) != 0 {
-                continue;
-            }
-            let action = action.assume_init_mut();
-            if ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction) {
-                action.sa_sigaction = libc::SIG_DFL;
-                libc::sigaction(signal, action, ptr::null_mut());
-            }
-        }
+        // SAFETY: the structure is written by the call, and its zeroes are valid.
+        let action = unsafe {
+            libc::sigaction(*signal, ptr::null(), action.as_mut_ptr());
+            action.assume_init()
+        };
+        ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction)
+    };
+    (1..=libc::SIGRTMAX())
+        .filter(|signal| !OTHERS.contains(signal))
+        .filter(is_handled)
+        .collect()
+}
+
+/// `signal(SIG_DFL)`—Gives signals their default actions.
+pub(crate) fn drop_signal_handlers(signals: &[i32]) {
+    for signal in signals {
+        // SAFETY: a default action is no function of this program.
+        unsafe { libc::signal(*signal, libc::SIG_DFL) };
     }
+}
+
+/// Does what the first copy of this process would do for the first time, and each later one again: a function of the C library
+/// is found by its name, which writes to pages that a copy would have to copy.
+pub(crate) fn prepare_for_copies() {
+    super::now();
+    #[cfg(target_env = "gnu")]
+    glibc::register_nothing();
 }
 
 /// `sigaction(SIGTERM, SIGCHLD)`—Lets a SIGTERM, which may be meant for all of a group, do nothing to this process, whose copies
@@ -249,6 +264,15 @@ mod glibc {
             on_exit(end_with_code, ptr::null_mut());
             __cxa_thread_atexit_impl(after_thread_locals, ptr::null_mut(), here);
         }
+    }
+
+    /// Finds the names that the wall needs.
+    pub(super) fn register_nothing() {
+        unsafe extern "C" fn nothing(_object: *mut c_void) {}
+
+        let here = (&raw const CODE).cast_mut().cast();
+        // SAFETY: the function is part of the program, which is not unloaded, and `here` is a place in it.
+        unsafe { __cxa_thread_atexit_impl(nothing, ptr::null_mut(), here) };
     }
 
     unsafe extern "C" fn after_thread_locals(_object: *mut c_void) {

@@ -22,8 +22,8 @@ mod thread;
 pub(crate) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub(crate) use fork::{
-    Forked, drop_signal_handlers, exit_copy, fork, leave_interrupts_to_parent, redirect,
-    serve_children, thread_count, wall_off_exit,
+    Forked, drop_signal_handlers, exit_copy, fork, handled_signals, leave_interrupts_to_parent,
+    prepare_for_copies, redirect, serve_children, thread_count, wall_off_exit,
 };
 #[cfg(test)]
 pub(crate) use futex::pretend_no_waitv;

@@ -55,7 +55,13 @@ pub(crate) fn thread_count(_main_waits: bool) -> usize {
     2
 }
 
-pub(crate) fn drop_signal_handlers() {}
+pub(crate) fn handled_signals() -> Vec<i32> {
+    Vec::new()
+}
+
+pub(crate) fn drop_signal_handlers(_signals: &[i32]) {}
+
+pub(crate) fn prepare_for_copies() {}
 
 pub(crate) fn serve_children() {}
 
