@@ -14,6 +14,7 @@
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use super::{Arena, Offset};
 use crate::kill_point::kill_point;
@@ -44,29 +45,43 @@ pub(crate) struct Tx<'a> {
 impl Arena {
     /// Begins a transaction.
     pub(crate) fn begin(&self) -> Tx<'_> {
+        match self.begin_by(None) {
+            Some(tx) => tx,
+            None => unreachable!("without a deadline none passes"),
+        }
+    }
+
+    /// Begins a transaction, unless others have one until `deadline`: a process may have been stopped in the middle of it.
+    pub(crate) fn begin_by(&self, deadline: Option<Instant>) -> Option<Tx<'_>> {
+        let acquired = self.lock_metadata(deadline)?;
         let tx = Tx {
             arena: self,
             _thread: PhantomData,
         };
-        if self.lock_metadata() == Acquired::OwnerDied {
+        if acquired == Acquired::OwnerDied {
             tx.undo();
         }
-        tx
+        Some(tx)
     }
 
     /// Transactions are shorter than a sleep and a wake-up: try for a while before sleeping.
-    fn lock_metadata(&self) -> Acquired {
+    fn lock_metadata(&self, deadline: Option<Instant>) -> Option<Acquired> {
         let lock = &self.root().lock;
         for attempt in 0..60 {
             match lock.try_lock() {
-                Ok(acquired) => return acquired,
+                Ok(acquired) => return Some(acquired),
                 Err(MutexError::AlreadyOwned) => break,
                 Err(_) if attempt < 40 => std::hint::spin_loop(),
                 Err(_) => sys::yield_now(),
             }
         }
-        match lock.lock() {
-            Ok(acquired) => acquired,
+        let locked = match deadline {
+            Some(deadline) => lock.lock_until(deadline),
+            None => lock.lock(),
+        };
+        match locked {
+            Ok(acquired) => Some(acquired),
+            Err(MutexError::TimedOut) => None,
             Err(error) => unreachable!("a transaction inside of a transaction: {error:?}"),
         }
     }

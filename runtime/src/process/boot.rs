@@ -11,6 +11,7 @@ use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use super::account::Desk;
 use super::exec;
@@ -22,7 +23,7 @@ use super::tree::{self, Identity, Parent};
 use crate::arena::{self, CHILD_MARK, Draft, Offset, Outgoing, Parcel, Stage};
 use crate::error::{Error, Ran, Subject};
 use crate::registry::{self, ArgumentError, Give, Step};
-use crate::sys::{self, OwnedFd};
+use crate::sys::{self, AsFd, OwnedFd};
 use crate::wire;
 
 /// How this process may start children.
@@ -195,7 +196,7 @@ impl FromStr for Mark {
 /// Runs this child's function, and ends the process.
 fn boot(mark: &str) -> ! {
     let (desk, order, fds) = attach(mark).unwrap_or_else(|reason| {
-        fail(&format!(
+        fail_unless_orphaned(&reason, &format!(
             "{CHILD_MARK} is set to `{mark}`, which makes this process a child of another one, but it cannot be: {reason}. If \
              this is no child, something set the variable by hand: unset it"
         ))
@@ -211,18 +212,43 @@ pub(super) fn boot_copy(record: Offset, serial: u64, parent: Arc<OwnedFd>, fds: 
     let attached = arena::arena()
         .map_err(|error| error.to_string())
         .and_then(|arena| {
-            let order = Order::Parcel(arena.take_order(record, serial)?);
+            let order = take_order(record, serial, &parent)?;
             introduce(&order, parent)?;
             Ok((Desk::Tree(arena), order))
         });
     let (desk, order) = attached.unwrap_or_else(|reason| {
-        fail(&format!(
-            "a copy of this process cannot take its order: {reason}"
-        ))
+        fail_unless_orphaned(
+            &reason,
+            &format!("a copy of this process cannot take its order: {reason}"),
+        )
     });
     let code = run(desk, &order, fds);
     drop(order);
     sys::exit_copy(code)
+}
+
+/// Takes the order of this process. Where the parent has died, and with it the order, nobody is to hear of it: the reason is empty.
+fn take_order(record: Offset, serial: u64, parent: &OwnedFd) -> Result<Order, String> {
+    let arena = arena::arena().map_err(|error| error.to_string())?;
+    arena
+        .take_order(record, serial)
+        .map(Order::Parcel)
+        .map_err(|reason| {
+            let is_orphan = sys::wait_ended(parent.as_fd(), Some(Instant::now()));
+            if is_orphan.unwrap_or(false) {
+                String::new()
+            } else {
+                reason
+            }
+        })
+}
+
+/// Stops the program before anything of it has run; in silence if there is no reason to tell.
+fn fail_unless_orphaned(reason: &str, message: &str) -> ! {
+    if reason.is_empty() {
+        std::process::exit(exit::BOOT_FAILED);
+    }
+    fail(message)
 }
 
 /// Takes the order that a mark tells of, with the arena and the descriptors among the arguments.
@@ -255,14 +281,18 @@ fn attach(mark: &str) -> Result<(Desk, Order, Vec<OwnedFd>), String> {
         let order = sys::read_sealed(next()?)
             .map_err(|error| format!("a descriptor is not that of an order: {error}"))?;
         let report: &'static Report = Box::leak(Box::new(report));
-        (Desk::Isolated(report), Order::Plain(order))
+        (Desk::Isolated(report), Some(Order::Plain(order)))
     } else {
         let arena = arena::adopt([next()?, next()?, next()?])
             .map_err(|error| format!("a descriptor is not that of a tree of processes: {error}"))?;
-        let order = arena.take_order(Offset(mark.record), mark.serial)?;
-        (Desk::Tree(arena), Order::Parcel(order))
+        (Desk::Tree(arena), None)
     };
-    introduce(&order, Arc::new(next()?))?;
+    let parent = Arc::new(next()?);
+    let order = match order {
+        Some(order) => order,
+        None => take_order(Offset(mark.record), mark.serial, &parent)?,
+    };
+    introduce(&order, parent)?;
     Ok((desk, order, fds.collect()))
 }
 

@@ -11,7 +11,7 @@ use super::copy::{self, Birth};
 use super::start::{Beginning, Begun, my_descriptor, open_begun};
 use crate::arena::ChildRecord;
 use crate::error::{Error, Result};
-use crate::sys::{self, Forked, OwnedFd};
+use crate::sys::{self, Forked, OwnedFd, Streams};
 
 /// Copies this process for a child.
 pub(super) fn begin(
@@ -40,16 +40,23 @@ pub(super) fn begin(
             }
             open_begun(beginning, pid)
         }
-        Forked::Child => copy::live(Birth {
-            record: record.place(),
-            serial: record.serial(),
-            // The other ends of pipes among them are closed.
-            streams: beginning.streams.take().fds,
-            directory: None,
-            leads_group: beginning.leads_group,
-            signals: &sys::handled_signals(),
-            fds,
-            parent,
-        }),
+        Forked::Child => {
+            let Streams {
+                fds: streams,
+                pipes,
+            } = beginning.streams.take();
+            // The ends that are its parent's: the copy is to see when that one closes them.
+            drop(pipes);
+            copy::live(Birth {
+                record: record.place(),
+                serial: record.serial(),
+                streams,
+                directory: None,
+                leads_group: beginning.leads_group,
+                signals: &sys::handled_signals(),
+                fds,
+                parent,
+            })
+        }
     }
 }

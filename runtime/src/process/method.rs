@@ -20,7 +20,7 @@ use crate::sys;
 /// those of the parent unless the builder says otherwise, signals that the parent handles have their default action, and what
 /// the parent registered for its own exit does not happen in the child.
 ///
-/// A copy begins with its parent's memory, but it is not its parent: it has no children yet, and its parent's connections
+/// A copy begins with its parent's memory, and with what its parent has read ahead from its standard input, but it is not its parent: it has no children yet, and its parent's connections
 /// lead nowhere in it, so that both ends see each other's end. Pass as arguments what it is to use. Where the function of a copy calls
 /// [`std::process::exit`] itself instead of returning, values of its parent's thread-local variables are dropped in it as well.
 ///

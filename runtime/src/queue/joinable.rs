@@ -233,7 +233,10 @@ impl<T> JoinableQueue<T> {
             let slice = Instant::now() + SLICE;
             let until = deadline.map_or(slice, |deadline| deadline.min(slice));
             if !queue.finished().sleep(announced, Some(until)) {
-                handle.arena().collect_debts(handle.body_offset());
+                // What a stopped process is in the middle of is not waited for.
+                if handle.arena().begin_by(deadline).is_some() {
+                    handle.arena().collect_debts(handle.body_offset());
+                }
                 if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                     return queue.unfinished() == 0;
                 }

@@ -198,14 +198,14 @@ pub(super) trait Permits {
 
     fn handle(&self) -> &Handle<SemaphoreBody, Self::Types>;
 
-    fn try_take(&self) -> Option<SemaphorePermit<'_>> {
+    fn try_take(&self, deadline: Option<Instant>) -> Option<SemaphorePermit<'_>> {
         let handle = self.handle();
         let (semaphore, arena) = (handle.body(), handle.arena());
         // Without a transaction, which others may be waiting for.
         if semaphore.value.load(Ordering::Acquire) == 0 {
             return None;
         }
-        let mut tx = arena.begin();
+        let mut tx = arena.begin_by(deadline)?;
         if semaphore.value.load(Ordering::Relaxed) == 0 {
             return None;
         }
@@ -226,24 +226,24 @@ pub(super) trait Permits {
         let mut patience = Patience::default();
         let mut looked = None;
         loop {
-            if let Some(permit) = self.try_take() {
+            if let Some(permit) = self.try_take(deadline) {
                 return Some(permit);
             }
             if patience.wait() {
                 continue;
             }
             let announced = signal.announce();
-            if let Some(permit) = self.try_take() {
+            if let Some(permit) = self.try_take(deadline) {
                 return Some(permit);
             }
             let since = *looked.get_or_insert_with(Instant::now);
             let in_time = signal.sleep(announced, deadline);
             if !in_time || since.elapsed() >= PATIENT {
                 looked = None;
-                self.collect();
+                self.collect(deadline);
             }
             if !in_time {
-                return self.try_take();
+                return self.try_take(deadline);
             }
         }
     }
@@ -254,8 +254,12 @@ pub(super) trait Permits {
     }
 
     /// Takes back the permits of dead processes.
-    fn collect(&self) {
+    fn collect(&self, deadline: Option<Instant>) {
         let handle = self.handle();
+        // What a stopped process is in the middle of is not waited for.
+        if handle.arena().begin_by(deadline).is_none() {
+            return;
+        }
         if handle.arena().collect_debts(handle.body_offset()) {
             handle.body().signal.notify();
         }
@@ -346,7 +350,7 @@ impl Semaphore {
     ///
     /// [`AcquireError::WouldBlock`] when there is none.
     pub fn try_acquire(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
-        self.try_take().ok_or(AcquireError::WouldBlock)
+        self.try_take(None).ok_or(AcquireError::WouldBlock)
     }
 
     /// Waits for a permit for at most `timeout`.
@@ -469,7 +473,7 @@ impl BoundedSemaphore {
     ///
     /// [`AcquireError::WouldBlock`] when there is none.
     pub fn try_acquire(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
-        self.try_take().ok_or(AcquireError::WouldBlock)
+        self.try_take(None).ok_or(AcquireError::WouldBlock)
     }
 
     /// Waits for a permit for at most `timeout`.

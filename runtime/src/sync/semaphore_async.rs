@@ -35,13 +35,13 @@ macro_rules! async_forms {
             pub async fn acquire_async(&self) -> Result<SemaphorePermit<'_>> {
                 let mut has_looked = false;
                 let attempt = || {
-                    let permit = self.try_take();
+                    let permit = self.try_take(None);
                     if permit.is_some() || !std::mem::replace(&mut has_looked, true) {
                         return permit;
                     }
                     // Woken, or waiting for long: somebody may have died with a permit.
-                    self.collect();
-                    self.try_take()
+                    self.collect(None);
+                    self.try_take(None)
                 };
                 until(|| self.announced_word(), attempt).await
             }
