@@ -51,7 +51,9 @@ pub fn children() -> Vec<Entry> {
     let (servers, mut children): (Vec<_>, Vec<_>) = children_of(process::id())
         .into_iter()
         .partition(|child| child.name == "forkserver" && !child.zombie);
-    children.extend(servers.iter().flat_map(|server| children_of(server.pid)));
+    let copies = servers.iter().flat_map(|server| children_of(server.pid));
+    // The server reaps them a moment after it has told how they ended.
+    children.extend(copies.filter(|copy| !copy.zombie));
     children
 }
 

@@ -285,7 +285,10 @@ fn permits_of_the_parent_are_not_the_childs(method: StartMethod) {
 }
 
 /// Handles that a copy finds.
-static HANDLES: Mutex<Option<(Queue<String>, Lock, Event, Event)>> = Mutex::new(None);
+static HANDLES: Mutex<Option<Handles>> = Mutex::new(None);
+
+/// The events are that a copy has begun, and that it may go on.
+type Handles = (Queue<String>, Lock, Event, Event);
 
 /// Uses what it finds: when this process says so, if it is to wait.
 #[mp::process_fn]
@@ -303,7 +306,7 @@ fn use_found(wait: bool) -> bool {
     true
 }
 
-fn keep_handles() -> (Queue<String>, Lock, Event, Event) {
+fn keep_handles() -> Handles {
     let handles = (
         Queue::new().unwrap(),
         Lock::new().unwrap(),

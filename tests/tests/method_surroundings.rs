@@ -38,6 +38,7 @@ methods! {
     input_that_the_parent_has_read_ahead_is_not_the_childs,
     output_without_an_end_of_line_is_flushed_at_the_end,
     output_that_the_parent_holds_back_is_printed_once,
+    output_that_the_parent_has_locked_is_the_childs_as_well,
     file_positions_are_shared_with_who_opened_the_file,
     grandchildren_have_what_their_parents_have,
 }
@@ -600,6 +601,26 @@ fn output_that_the_parent_holds_back_is_printed_once(method: StartMethod) {
         for words in ["before ", "(before) ", "child ", "after"] {
             assert_eq!(text.matches(words).count(), 1, "{first}, {words}: {text}");
         }
+    }
+}
+
+/// Prints while it has its output, as a program does that prints much.
+#[mp::process_fn]
+fn print_locked(method: &str) {
+    let mut stdout = io::stdout().lock();
+    write!(stdout, "before ").unwrap();
+    value::<print>(named(method), "child ");
+    write!(stdout, "after").unwrap();
+}
+
+fn output_that_the_parent_has_locked_is_the_childs_as_well(method: StartMethod) {
+    let output = file("");
+    let builder = by(StartMethod::Spawn).stdout(output.try_clone().unwrap());
+    let process = builder.spawn::<print_locked>(method.name()).unwrap();
+    process.join().unwrap();
+    let text = contents(&output);
+    for words in ["before ", "child ", "after"] {
+        assert_eq!(text.matches(words).count(), 1, "{words}: {text}");
     }
 }
 

@@ -28,6 +28,7 @@ methods! {
     a_value_that_cannot_be_encoded_is_told,
     a_value_that_cannot_be_decoded_is_told,
     async_functions_run,
+    async_functions_run_though_their_parent_is_in_a_runtime,
 }
 
 /// Bytes of which each has something to do with its place.
@@ -433,4 +434,14 @@ fn async_functions_run(method: StartMethod) {
 async fn fails_later() -> u8 {
     tokio::task::yield_now().await;
     panic!("in an async function");
+}
+
+fn async_functions_run_though_their_parent_is_in_a_runtime(method: StartMethod) {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.build().unwrap();
+    let sum = runtime.block_on(async {
+        tokio::task::yield_now().await;
+        value::<summed>(method, (0..100).collect())
+    });
+    assert_eq!(sum, 9900);
 }
