@@ -4,7 +4,7 @@ pub use inventory;
 
 pub use crate::arena::waiting_descriptors;
 #[cfg(feature = "kill-points")]
-pub use crate::kill_point::armed::die_at;
+pub use crate::kill_point::armed::{die_at, signal_at};
 pub use crate::process::{end_fork_server, main, test};
 pub use crate::registry::{ArgumentError, Borrowed, Decoder, Encoder, Function};
 

@@ -9,4 +9,5 @@ pub mod methods;
 pub mod pools;
 pub mod processes;
 pub mod program;
+pub mod trees;
 pub mod watchdog;

@@ -57,6 +57,13 @@ pub fn children() -> Vec<Entry> {
     children
 }
 
+/// The fork server of this process, if it has one.
+pub fn fork_server() -> Option<u32> {
+    let mut children = children_of(process::id()).into_iter();
+    let server = children.find(|child| child.name == "forkserver" && !child.zombie);
+    server.map(|server| server.pid)
+}
+
 /// The children of a process, zombies included.
 pub fn children_of(parent: u32) -> Vec<Entry> {
     all().filter(|entry| entry.parent == parent).collect()
@@ -144,6 +151,50 @@ impl Watched {
             "process {} does not end",
             self.1
         );
+    }
+}
+
+/// A process that is stopped, all threads of it; it goes on when this is dropped.
+pub struct Stopped(OwnedFd);
+
+impl Stopped {
+    /// Stops a process that has not been waited for yet.
+    #[track_caller]
+    pub fn new(pid: u32) -> Self {
+        let this = Self::stopping_itself(pid);
+        pidfd_send_signal(&this.0, Signal::STOP).expect("stopping a process");
+        let stopped = eventually(|| Self::is_stopped(pid).then_some(()));
+        assert!(stopped.is_some(), "process {pid} does not stop");
+        this
+    }
+
+    /// A process that stops, or has stopped, by itself.
+    #[track_caller]
+    pub fn stopping_itself(pid: u32) -> Self {
+        let id = Pid::from_raw(pid.cast_signed()).expect("0 is no process");
+        Self(pidfd_open(id, PidfdFlags::empty()).expect("the process is there"))
+    }
+
+    /// Whether all threads of a process are stopped.
+    pub fn is_stopped(pid: u32) -> bool {
+        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+            return false;
+        };
+        let is_stopped = |stat: String| {
+            let state = stat.rsplit_once(") ");
+            state.is_some_and(|(_, rest)| rest.starts_with('T'))
+        };
+        let mut stats = threads
+            .flatten()
+            .map(|thread| fs::read_to_string(thread.path().join("stat")));
+        stats.all(|stat| stat.is_ok_and(is_stopped))
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // It may have been killed.
+        let _ = pidfd_send_signal(&self.0, Signal::CONT);
     }
 }
 

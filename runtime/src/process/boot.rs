@@ -113,8 +113,12 @@ fn enter(mode: Mode) {
         unsafe {
             std::env::remove_var(CHILD_MARK);
         }
-        let _ = MODE.set(mode);
-        boot(&mark);
+        // Whoever starts a set-user-id program chooses its environment and descriptors, and with them could choose which
+        // function runs with the rights of another user.
+        if !sys::is_set_user_id() {
+            let _ = MODE.set(mode);
+            boot(&mark);
+        }
     }
     if MODE.set(mode).is_ok() {
         if let Some([a, b]) = registry::duplicate() {

@@ -1,6 +1,7 @@
 //! `Spawn`: the program is executed anew.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 
@@ -48,6 +49,13 @@ pub(super) fn begin(
     first: &[BorrowedFd<'_>],
     fds: &[OwnedFd],
 ) -> Result<Begun> {
+    if sys::is_set_user_id() {
+        // Or else the child, which ignores its mark, would run `main` again.
+        return Err(beginning.failed(
+            "a set-user-id program (or one that has capabilities) does not trust its environment, so that no child of it can \
+             be told by that what to do; StartMethod::Fork needs no environment",
+        )(io::ErrorKind::PermissionDenied.into()));
+    }
     let parent = super::start::my_descriptor()
         .map_err(beginning.failed("cannot open a descriptor of this process"))?;
     let mut passed = first.to_vec();

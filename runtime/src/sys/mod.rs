@@ -18,7 +18,7 @@
 //! | many descriptors | [`poll_any`], [`PollSet`] | tells which are readable or have lost their peer; a set is changed while a thread waits on it |
 //! | sockets | [`packet_pair`], [`send_packet`], [`receive_packet`], [`poll_readable`], [`MAX_FDS`] | whole messages with descriptors attached; end of file when the peer is gone, killed too |
 //! | pipes | [`pipe`], [`read_some`], [`ring`], [`let_writes_fail`], [`let_reads_fail`], [`unread`] | reading does not wait |
-//! | this process | [`thread_id`], [`now`], [`random`], [`program_path`], [`run_on`], [`allowed_cpus`], [`resident_memory`], [`disregard_sigint`], [`leave_interrupts_to_parent`], [`Limits`], [`limit_self`], [`working_directory`], [`enter_directory`], [`start_helper`], [`set_thread_name`], [`at_exit`], [`dup_above`], [`adopt_fd`], [`replace_stdout`], [`fd_of_file`], [`open_files_limit`] | |
+//! | this process | [`thread_id`], [`now`], [`is_set_user_id`], [`random`], [`program_path`], [`run_on`], [`allowed_cpus`], [`resident_memory`], [`disregard_sigint`], [`leave_interrupts_to_parent`], [`Limits`], [`limit_self`], [`working_directory`], [`enter_directory`], [`start_helper`], [`set_thread_name`], [`at_exit`], [`dup_above`], [`adopt_fd`], [`replace_stdout`], [`fd_of_file`], [`open_files_limit`] | |
 //! | a socket that many use | [`offer_packet`], [`copy_packet`], [`discard_packet`], [`peek_from`], [`send_buffer`], [`grow_send_buffer`] | nothing waits; what is in the buffer is there whoever dies |
 //!
 //! # Safety
@@ -44,13 +44,14 @@ pub(crate) use imp::{
     discard_packet, disregard_sigint, drop_signal_handlers, dup_above, ended_process,
     enter_directory, exit_copy, exit_status, fd_number, fd_of_file, fork, futex_wait,
     futex_wait_any, futex_wake, grow_send_buffer, handled_signals, is_no_process, is_running,
-    kill_group, kill_group_of, kill_self, launch, lead_group, leave_interrupts_to_parent,
-    let_reads_fail, let_writes_fail, limit_self, look_at_status, map_memory, memory_size,
-    next_data, now, offer_packet, open_files_limit, open_process, open_self, open_streams,
-    own_streams, packet_pair, peek_from, pipe, poll_any, poll_readable, prepare_for_copies,
-    program_path, random, read_sealed, read_some, reap, receive_packet, redirect, release_pages,
-    replace_stdout, replace_streams, resident_memory, ring, run_on, sealed_file, send_buffer,
-    send_packet, serve_children, set_thread_name, signal_name, signal_process, start_helper,
-    status_from_words, status_of_reaped, status_of_zombie, status_parts, stream_pipe, thread_count,
-    thread_id, unread, wait_ended, wall_off_exit, working_directory, write_memory, yield_now,
+    is_set_user_id, kill_group, kill_group_of, kill_self, launch, lead_group,
+    leave_interrupts_to_parent, let_reads_fail, let_writes_fail, limit_self, look_at_status,
+    map_memory, memory_size, next_data, now, offer_packet, open_files_limit, open_process,
+    open_self, open_streams, own_streams, packet_pair, peek_from, pipe, poll_any, poll_readable,
+    prepare_for_copies, program_path, random, read_sealed, read_some, reap, receive_packet,
+    redirect, release_pages, replace_stdout, replace_streams, resident_memory, ring, run_on,
+    sealed_file, send_buffer, send_packet, serve_children, set_thread_name, signal_name,
+    signal_process, start_helper, status_from_words, status_of_reaped, status_of_zombie,
+    status_parts, stream_pipe, thread_count, thread_id, unread, wait_ended, wall_off_exit,
+    working_directory, write_memory, yield_now,
 };

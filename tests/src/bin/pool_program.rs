@@ -1,7 +1,7 @@
 //! A program with a pool, which ends in one of several ways.
 //!
 //! `pool_program (idle | sleeping | spinning | programs | mapping | iterating | static | printing | flooding) (return | exit | panic | abort |
-//! kill | wait | handle)`. With a terminal as its standard input it makes that its own.
+//! kill | wait | handle) [METHOD]`. With a terminal as its standard input it makes that its own.
 
 use std::io::IsTerminal;
 use std::process::Command;
@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use std::{env, io, process, thread};
 
+use multiproc_tests::trees;
 use rustix::process::{Signal, getpid, ioctl_tiocsctty, kill_process, setsid};
 
 const WORKERS: usize = 3;
@@ -65,11 +66,16 @@ fn main() -> mp::Result<()> {
         ioctl_tiocsctty(io::stdin()).expect("it has no terminal yet");
     }
     let (started, stop) = (mp::Semaphore::new(0)?, mp::Event::new()?);
+    let mut builder = mp::Pool::builder().workers(WORKERS);
+    if let Some(method) = words.next() {
+        builder = builder.start_method(trees::method(&method));
+    }
+    let pool = builder.build()?;
     let local;
     let pool = if state == "static" {
-        POOL.get_or_init(|| mp::Pool::new(WORKERS).expect("making a pool"))
+        POOL.get_or_init(|| pool)
     } else {
-        local = mp::Pool::new(WORKERS)?;
+        local = pool;
         &local
     };
     match &*state {

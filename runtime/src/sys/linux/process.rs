@@ -307,6 +307,16 @@ pub(crate) fn resident_memory() -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
+/// `getauxval(AT_SECURE)`—Whether this program has rights that whoever started it may lack: its file is set-user-id or
+/// set-group-id, or has capabilities.
+///
+/// # References
+///  - [Linux](https://man7.org/linux/man-pages/man3/getauxval.3.html)
+pub(crate) fn is_set_user_id() -> bool {
+    // SAFETY: the call looks up a number, and cannot fail for one that the kernel always gives.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
 /// The exit status of a process that exited with `code`.
 pub(crate) fn exit_status(code: i32) -> ExitStatus {
     ExitStatus::from_raw((code & 0xff) << 8)

@@ -188,6 +188,10 @@ pub(crate) fn is_running(_pid: u32) -> bool {
     false
 }
 
+pub(crate) fn is_set_user_id() -> bool {
+    false
+}
+
 pub(crate) fn abandon_child(_pid: u32) {}
 
 pub(crate) fn kill_self(_signal: i32) {}
