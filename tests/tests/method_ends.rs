@@ -87,7 +87,7 @@ fn throw(kind: u8) {
         1 => panic_any("a text".to_owned()),
         2 => panic!("{}", "long ".repeat(100_000)),
         3 => panic!(),
-        4 => None.expect("there is something"),
+        4 => std::hint::black_box(None).expect("there is something"),
         _ => assert_eq!([1, 2, 3][usize::from(kind)], 0),
     }
 }
