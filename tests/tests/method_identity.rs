@@ -20,7 +20,7 @@ methods! {
     an_orphan_sees_its_parent_dead,
     daemons_may_have_children,
     the_method_of_one_process_is_not_that_of_its_children,
-    the_method_of_a_program_is_that_of_its_copies,
+    the_method_of_a_program_is_that_of_all_its_processes,
     a_child_has_the_arguments_of_its_parent,
     ; once:
     grandchildren_of_each_pair_of_methods_know_their_lineage,
@@ -338,24 +338,16 @@ fn the_method_of_one_process_is_not_that_of_its_children(method: StartMethod) {
     }
 }
 
-/// It is chosen once in a program; one that is executed anew does not come to where it was.
-fn the_method_of_a_program_is_that_of_its_copies(method: StartMethod) {
+/// It is chosen once in a program, for all of its processes.
+fn the_method_of_a_program_is_that_of_all_its_processes(method: StartMethod) {
     mp::set_start_method(method).unwrap();
     let error = mp::set_start_method(StartMethod::Spawn).unwrap_err();
     assert!(matches!(error, mp::Error::StartMethodSet { current } if current == method.name()));
     for second in available() {
-        let expected = match second {
-            StartMethod::Fork => method,
-            _ => StartMethod::Spawn,
-        };
+        let below = value::<method_below>(second, "spawn");
         assert_eq!(
-            value::<method_of_the_program>(second, ()),
-            expected.name(),
-            "{second}"
-        );
-        assert_eq!(
-            value::<method_below>(second, "fork"),
-            expected.name(),
+            [value::<method_of_the_program>(second, ()), below],
+            [method.name(), method.name()],
             "{second}"
         );
     }
