@@ -379,7 +379,23 @@ fn write_numbers(files: Vec<Fd<File>>) -> usize {
 }
 
 /// More than go at once over a socket.
+/// A copy has the files that its parent has open, those among its arguments, too: what it is passed are duplicates.
+fn inherits_files() {
+    let mine = Fd::new(file());
+    let seen = value::<links>(StartMethod::Fork, Fd::new(mine.try_clone().unwrap()));
+    let files = seen.iter().filter(|link| link.contains("memfd:file"));
+    assert_eq!(files.count(), 3, "the parent's two, and its own: {seen:?}");
+}
+
+#[mp::process_fn]
+fn links(_file: Fd<File>) -> Vec<String> {
+    descriptors()
+}
+
 fn many_descriptors_are_passed(method: StartMethod) {
+    if method == StartMethod::Fork {
+        return inherits_files();
+    }
     for number in [0, 1, 252, 253, 254, 400] {
         let mine: Vec<_> = (0..number).map(|_| file()).collect();
         let few = value::<write_numbers>(method, Vec::new());
@@ -402,6 +418,9 @@ fn targets(_files: Vec<Fd<File>>) -> Vec<String> {
 
 /// A child that is started later does not have what an earlier one was given, nor what its parent still has.
 fn descriptors_are_not_passed_twice(method: StartMethod) {
+    if method == StartMethod::Fork {
+        return inherits_files();
+    }
     let count = |seen: Vec<String>| {
         let files = seen.iter().filter(|link| link.contains("memfd:file"));
         files.count()
@@ -427,6 +446,9 @@ fn drop_stream(stream: Fd<UnixStream>, dropped: Event, end: Event) {
 }
 
 fn streams_that_are_passed_are_in_nobody_else(method: StartMethod) {
+    if method == StartMethod::Fork {
+        return inherits_files();
+    }
     let (stream, mut peer) = UnixStream::pair().unwrap();
     let (dropped, end) = (Event::new().unwrap(), Event::new().unwrap());
     let process = start::<drop_stream>(method, (stream.into(), dropped.clone(), end.clone()));

@@ -105,6 +105,7 @@ pub fn test(path: &'static str) {
 }
 
 fn enter(mode: Mode) {
+    exec::remember_program();
     if let Some(mark) = std::env::var_os(CHILD_MARK) {
         let mark = mark.to_string_lossy().into_owned();
         // SAFETY: this is the beginning of `main`, or of the only test that a test harness runs in a child: no other thread
@@ -133,7 +134,6 @@ fn enter(mode: Mode) {
             ));
         }
         exit::prepare();
-        exec::remember_program();
     }
 }
 

@@ -124,7 +124,9 @@ impl Changes {
     pub(super) fn make(self) -> Result<(), String> {
         let gone = self.clear.then(std::env::vars_os).into_iter().flatten();
         let gone = gone.map(|(name, _)| (name, None));
-        for (name, value) in gone.chain(self.variables) {
+        // Whoever set it, it is not of this process.
+        let mark = std::env::var_os(CHILD_MARK).map(|_| (CHILD_MARK.into(), None));
+        for (name, value) in gone.chain(self.variables).chain(mark) {
             // SAFETY: this process has one thread, which is in this library.
             #[allow(unsafe_code)]
             unsafe {

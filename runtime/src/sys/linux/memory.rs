@@ -29,7 +29,7 @@ pub(crate) fn create_memory(name: &str, size: u64) -> io::Result<OwnedFd> {
     };
     rustix::fs::ftruncate(&fd, size)?;
     rustix::fs::fcntl_add_seals(&fd, SEALS)?;
-    Ok(fd)
+    super::thread::no_stream(fd)
 }
 
 /// `fstat(fd)`—The size of memory that [`create_memory`] made; an error for any other kind of descriptor.

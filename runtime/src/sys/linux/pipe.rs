@@ -11,7 +11,10 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     // Each end has flags of its own, which do not change what the program sees that writes.
     rustix::io::ioctl_fionbio(&read, true)?;
-    Ok((read, write))
+    Ok((
+        super::thread::no_stream(read)?,
+        super::thread::no_stream(write)?,
+    ))
 }
 
 /// `ioctl(FIONBIO)`—Lets writes to a pipe's end fail that would wait.

@@ -31,7 +31,7 @@ pub(crate) fn open_process(pid: u32) -> io::Result<OwnedFd> {
         .ok()
         .and_then(Pid::from_raw)
         .ok_or(Errno::SRCH)?;
-    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+    super::thread::no_stream(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }
 
 /// Whether an error says that there is no such process.
@@ -66,10 +66,8 @@ pub(crate) fn program_path() -> Option<PathBuf> {
 
 /// `pidfd_open(getpid())`—A descriptor of this process, for its children to see it die.
 pub(crate) fn open_self() -> io::Result<OwnedFd> {
-    Ok(rustix::process::pidfd_open(
-        rustix::process::getpid(),
-        PidfdFlags::empty(),
-    )?)
+    let me = rustix::process::getpid();
+    super::thread::no_stream(rustix::process::pidfd_open(me, PidfdFlags::empty())?)
 }
 
 /// `poll(pidfd)`—Waits until the process has ended or `deadline` passed, and says whether it has ended.

@@ -21,12 +21,16 @@ pub(crate) const MAX_FDS: usize = 253;
 /// # References
 ///  - [Linux](https://man7.org/linux/man-pages/man7/unix.7.html)
 pub(crate) fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(rustix::net::socketpair(
+    let (first, second) = rustix::net::socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
         SocketFlags::CLOEXEC,
         None,
-    )?)
+    )?;
+    Ok((
+        super::thread::no_stream(first)?,
+        super::thread::no_stream(second)?,
+    ))
 }
 
 /// `sendmsg(socket, parts, fds)`—Sends one message made of `parts`, with descriptors; waits for room.

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::thread::JoinHandle;
 
@@ -88,6 +88,16 @@ pub(crate) fn working_directory() -> io::Result<OwnedFd> {
 /// `fchdir(directory)`—Makes this the working directory.
 pub(crate) fn enter_directory(directory: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::process::fchdir(directory)?)
+}
+
+/// A descriptor of the library's, with another number where it has that of a standard stream, which the program has closed: it is
+/// not to be taken for one.
+pub(super) fn no_stream(fd: OwnedFd) -> io::Result<OwnedFd> {
+    const FIRST: i32 = 3;
+    match fd.as_raw_fd() {
+        ..FIRST => dup_above(fd.as_fd(), FIRST),
+        _ => Ok(fd),
+    }
 }
 
 /// `fcntl(F_DUPFD_CLOEXEC, lowest)`—A duplicate whose number is `lowest` or above.
