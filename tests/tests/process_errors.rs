@@ -338,7 +338,8 @@ fn the_text_of_a_lost_status_says_all() {
         let pid = process.id();
         let _ = waitpid(Pid::from_raw(pid.cast_signed()), WaitOptions::empty());
         if kernel_tells_of_the_reaped() {
-            return drop(process);
+            process.wait();
+            return;
         }
         let words = ["exit status is lost", "waitpid(-1)"];
         check_text(process.join().unwrap_err(), "stolen", pid, "meet", &words);

@@ -278,7 +278,8 @@ fn records_of_a_living_tree_are_not_taken_by_others() {
             ((place, serial + 1), "another process"),
             ((place, serial - 1), "another process"),
             ((place, 0), "another process"),
-            ((0, 0), "gone"),
+            // It stands for an isolated process, which has its order in a file.
+            ((0, 0), "not that of an order"),
             ((u64::MAX, serial), "gone"),
             ((u64::MAX - 7, serial), "gone"),
             ((stats.capacity, serial), "gone"),

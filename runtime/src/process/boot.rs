@@ -11,7 +11,6 @@ use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use super::account::Desk;
 use super::exec;
@@ -238,8 +237,7 @@ fn take_order(record: Offset, serial: u64, parent: &OwnedFd) -> Result<Order, St
         .take_order(record, serial)
         .map(Order::Parcel)
         .map_err(|reason| {
-            let is_orphan = sys::wait_ended(parent.as_fd(), Some(Instant::now()));
-            if is_orphan.unwrap_or(false) {
+            if sys::is_of_the_dead(parent.as_fd()) {
                 String::new()
             } else {
                 reason

@@ -148,21 +148,35 @@ pub(crate) fn status_of_zombie(pid: u32, process: BorrowedFd<'_>) -> Option<Exit
     }
     let code = fields.next_back()?.parse().ok()?;
     // That it was this process: it keeps its number until it is reaped.
-    pidfd_has(process).then(|| ExitStatus::from_raw(code))
+    let is_there = say_nothing(process).is_ok();
+    is_there.then(|| ExitStatus::from_raw(code))
 }
 
-/// `pidfd_send_signal(process, 0)`—Whether a process has not been reaped.
-fn pidfd_has(process: BorrowedFd<'_>) -> bool {
+/// `pidfd_send_signal(process, 0)`—Says nothing to a process, but whether that could be done.
+fn say_nothing(process: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: plain system call; signal 0 is none.
-    unsafe {
+    let result = unsafe {
         libc::syscall(
             libc::SYS_pidfd_send_signal,
             process.as_raw_fd(),
             0,
             ptr::null::<libc::siginfo_t>(),
             0,
-        ) == 0
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Whether this is the descriptor of a process, and that has ended.
+pub(crate) fn is_of_the_dead(process: BorrowedFd<'_>) -> bool {
+    let is_process = match say_nothing(process) {
+        Ok(()) => true,
+        Err(error) => [Some(libc::ESRCH), Some(libc::EPERM)].contains(&error.raw_os_error()),
+    };
+    is_process && wait_ended(process, Some(Instant::now())).unwrap_or(false)
 }
 
 /// `pidfd_send_signal(process, signal)`—Sends a signal; a process that has ended is no error.

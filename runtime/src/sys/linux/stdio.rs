@@ -64,7 +64,11 @@ pub(crate) fn open_streams(streams: [Option<Stdio>; 3]) -> io::Result<Streams> {
 /// `pipe2(O_CLOEXEC)`—Makes a pipe for a standard stream: the end to read, and the end to write. Both wait.
 pub(crate) fn stream_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = io::pipe()?;
-    Ok((read.into(), write.into()))
+    let (read, write) = (read.into(), write.into());
+    Ok((
+        super::thread::no_stream(read)?,
+        super::thread::no_stream(write)?,
+    ))
 }
 
 fn send_streams(socket: BorrowedFd<'_>) -> io::Result<()> {

@@ -82,7 +82,7 @@ pub(crate) fn at_exit(function: extern "C" fn()) -> io::Result<()> {
 pub(crate) fn working_directory() -> io::Result<OwnedFd> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(".", flags, Mode::empty())?)
+    no_stream(rustix::fs::open(".", flags, Mode::empty())?)
 }
 
 /// `fchdir(directory)`—Makes this the working directory.

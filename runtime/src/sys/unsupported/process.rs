@@ -142,6 +142,10 @@ pub(crate) fn program_path() -> Option<PathBuf> {
     None
 }
 
+pub(crate) fn is_of_the_dead(process: BorrowedFd<'_>) -> bool {
+    match process.0 {}
+}
+
 pub(crate) fn is_no_process(_error: &io::Error) -> bool {
     false
 }
