@@ -151,17 +151,22 @@ fn other_descriptors_are_no_tree() {
         for (index, fd) in not_shared_memory.into_iter().enumerate() {
             let parent = if index == 1 { file.as_raw_fd() } else { parent };
             let fd = fd.as_raw_fd();
-            for mark in [
-                format!("4096:1:0:{fd}:{depot}:{parent}"),
-                format!("0:0:0:{fd}:{depot}:{parent}"),
-                format!("{}:1:0:{fd}:{depot}:{parent}", 1 << 19),
-                format!("{}:{}:0:{fd}:{depot}:{parent}", u64::MAX, u64::MAX),
+            let no_tree = "not that of a tree of processes";
+            for (mark, words) in [
+                (format!("4096:1:0:{fd}:{depot}:{parent}"), no_tree),
+                // An isolated process has no tree.
+                (
+                    format!("0:0:0:{fd}:{depot}:{parent}"),
+                    "not that of an order",
+                ),
+                (format!("{}:1:0:{fd}:{depot}:{parent}", 1 << 19), no_tree),
+                (
+                    format!("{}:{}:0:{fd}:{depot}:{parent}", u64::MAX, u64::MAX),
+                    no_tree,
+                ),
             ] {
                 let text = stops(&mark);
-                assert!(
-                    text.contains("not that of a tree of processes"),
-                    "{index}: {text}"
-                );
+                assert!(text.contains(words), "{index}: {text}");
             }
         }
         // With a standard output to restore, which is then the only one that is heard.
