@@ -175,7 +175,12 @@ impl Server {
             let ended = io::Error::other("it has ended, and this process is about to");
             return Err(beginning.failed("cannot ask the fork server")(ended));
         };
-        let reply = match exchange(socket, &request.to_bytes(), &passed) {
+        let reply = match exchange(
+            socket,
+            self.process.process.as_fd(),
+            &request.to_bytes(),
+            &passed,
+        ) {
             Ok(reply) => reply,
             Err(error) => return Err(beginning.failed("cannot ask the fork server")(error)),
         };
@@ -246,6 +251,7 @@ impl fmt::Debug for Server {
 /// Sends a request, and waits for the reply to it; `None` if the server dies.
 fn exchange(
     socket: &Socket,
+    server: BorrowedFd<'_>,
     request: &[u8],
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<Option<(Reply, Option<OwnedFd>)>> {
@@ -255,9 +261,10 @@ fn exchange(
     }
     loop {
         let mut buffer = [0; Reply::LENGTH];
-        // It is not there yet.
-        sys::poll_readable(socket.as_fd(), None)?;
+        // It is not there yet. That the server has ended is not told by the socket if a copy of it has the other end, too.
+        let ready = sys::poll_any(&[socket.as_fd(), server], None)?;
         match sys::receive_packet(socket.as_fd(), &mut buffer, false)? {
+            Packet::Empty if ready.last() == Some(&true) => return Ok(None),
             Packet::Empty => {}
             Packet::Closed => return Ok(None),
             Packet::Message(_, fds) => {
