@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::record::{Stage, TOLD};
-use super::{Arena, Offset, Parcel};
+use super::{Arena, Identity, Offset, Parcel};
 use crate::error::Result;
 use crate::sys;
 
@@ -12,6 +12,8 @@ use crate::sys;
 pub(crate) struct ChildRecord {
     arena: &'static Arena,
     place: Offset,
+    /// Who made it: a copy of that process has no right to free it.
+    owner: Identity,
     buried: std::sync::atomic::AtomicBool,
 }
 
@@ -33,6 +35,7 @@ impl ChildRecord {
         Ok(Self {
             arena,
             place,
+            owner: arena.identity(),
             buried: false.into(),
         })
     }
@@ -124,7 +127,7 @@ impl ChildRecord {
 impl Drop for ChildRecord {
     fn drop(&mut self) {
         // A child that was not buried may still use its record.
-        if self.buried.load(Ordering::Acquire) {
+        if self.buried.load(Ordering::Acquire) && self.arena.identity() == self.owner {
             // SAFETY: buried, and nobody knows the record but its owner.
             unsafe { self.arena.free_record(self.place) };
         }

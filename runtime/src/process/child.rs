@@ -162,6 +162,10 @@ impl Child {
             if deadline.is_some_and(|deadline| now >= deadline) || server.has_ended() {
                 return false;
             }
+            // The server may have been stopped.
+            if sys::wait_ended(self.process.as_fd(), Some(now)).unwrap_or(true) {
+                return false;
+            }
             let slice = now + SLICE;
             record.wait_for_exit(deadline.map_or(slice, |deadline| deadline.min(slice)));
         }
@@ -245,8 +249,15 @@ impl Child {
                 if now >= begin + PATIENCE {
                     return Some(self.status_by_outcome());
                 }
-            } else if now >= begin + PATIENCE && deadline.is_some_and(|deadline| now >= deadline) {
-                return None;
+            } else if now >= begin + PATIENCE {
+                // The server does not come to it: it may have been stopped.
+                let status = sys::status_of_zombie(self.pid, self.process.as_fd());
+                if status.is_some() {
+                    return Some(status);
+                }
+                if deadline.is_some_and(|deadline| now >= deadline) {
+                    return None;
+                }
             }
             record.wait_for_exit(now + NAP);
         }

@@ -14,7 +14,7 @@
 //! | starting | [`Launch`], [`launch`] | never copies the caller's memory; passes the named descriptors and no other |
 //! | copies | [`CAN_FORK`], [`thread_count`], [`fork`], [`prepare_for_copies`], [`handled_signals`], [`drop_signal_handlers`], [`serve_children`], [`wall_off_exit`], [`exit_copy`], [`redirect`] | a copy can end without what its original registered for its own end |
 //! | standard streams | [`Streams`], [`open_streams`], [`own_streams`], [`replace_streams`], [`stream_pipe`] | |
-//! | processes | [`open_process`], [`wait_ended`], [`reap`], [`look_at_status`], [`status_of_reaped`], [`status_of_zombie`], [`ended_process`], [`is_no_process`], [`is_of_the_dead`], [`signal_process`], [`abandon_child`], [`is_running`], [`kill_group`], [`kill_group_of`], [`lead_group`] | by descriptor, so that a reused id is never hit |
+//! | processes | [`open_process`], [`wait_ended`], [`reap`], [`look_at_status`], [`status_of_reaped`], [`status_of_zombie`], [`ended_process`], [`is_no_process`], [`is_of_the_dead`], [`signal_process`], [`abandon_child`], [`is_running`], [`kill_by_id`], [`kill_group`], [`kill_group_of`], [`lead_group`] | by descriptor, so that a reused id is never hit |
 //! | many descriptors | [`poll_any`], [`PollSet`] | tells which are readable or have lost their peer; a set is changed while a thread waits on it |
 //! | sockets | [`packet_pair`], [`send_packet`], [`receive_packet`], [`poll_readable`], [`MAX_FDS`] | whole messages with descriptors attached; end of file when the peer is gone, killed too |
 //! | pipes | [`pipe`], [`read_some`], [`ring`], [`let_writes_fail`], [`let_reads_fail`], [`unread`] | reading does not wait |
@@ -44,14 +44,14 @@ pub(crate) use imp::{
     discard_packet, disregard_sigint, drop_signal_handlers, dup_above, ended_process,
     enter_directory, exit_copy, exit_status, fd_number, fd_of_file, fork, futex_wait,
     futex_wait_any, futex_wake, grow_send_buffer, handled_signals, is_no_process, is_of_the_dead,
-    is_running, is_set_user_id, kill_group, kill_group_of, kill_self, launch, lead_group,
-    leave_interrupts_to_parent, let_reads_fail, let_writes_fail, limit_self, look_at_status,
-    map_memory, memory_size, next_data, now, offer_packet, open_files_limit, open_process,
-    open_self, open_streams, own_streams, packet_pair, peek_from, pipe, poll_any, poll_readable,
-    prepare_for_copies, program_path, random, read_sealed, read_some, reap, receive_packet,
-    redirect, release_pages, replace_stdout, replace_streams, resident_memory, ring, run_on,
-    sealed_file, send_buffer, send_packet, serve_children, set_thread_name, signal_name,
-    signal_process, start_helper, status_from_words, status_of_reaped, status_of_zombie,
-    status_parts, stream_pipe, thread_count, thread_id, unread, wait_ended, wall_off_exit,
-    working_directory, write_memory, yield_now,
+    is_running, is_set_user_id, kill_by_id, kill_group, kill_group_of, kill_self, launch,
+    lead_group, leave_interrupts_to_parent, let_reads_fail, let_writes_fail, limit_self,
+    look_at_status, map_memory, memory_size, next_data, now, offer_packet, open_files_limit,
+    open_process, open_self, open_streams, own_streams, packet_pair, peek_from, pipe, poll_any,
+    poll_readable, prepare_for_copies, program_path, random, read_sealed, read_some, reap,
+    receive_packet, redirect, release_pages, replace_stdout, replace_streams, resident_memory,
+    ring, run_on, sealed_file, send_buffer, send_packet, serve_children, set_thread_name,
+    signal_name, signal_process, start_helper, status_from_words, status_of_reaped,
+    status_of_zombie, status_parts, stream_pipe, thread_count, thread_id, unread, wait_ended,
+    wall_off_exit, working_directory, write_memory, yield_now,
 };

@@ -43,6 +43,8 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// A fork server of this process.
 pub(crate) struct Server {
+    /// The id of the process that it belongs to.
+    owner: u32,
     process: Arc<Child>,
     /// One request at a time. Without it the server ends.
     socket: Mutex<Option<Socket>>,
@@ -123,6 +125,7 @@ impl Server {
             requests: Fd::new(requests),
         };
         Ok(Self {
+            owner: std::process::id(),
             environment: post
                 .preload
                 .is_none()
@@ -172,8 +175,8 @@ impl Server {
             .collect();
         let socket = lock(&self.socket);
         let Some(socket) = &*socket else {
-            let ended = io::Error::other("it has ended, and this process is about to");
-            return Err(beginning.failed("cannot ask the fork server")(ended));
+            // Another thread has retired it.
+            return Ok(None);
         };
         let reply = match exchange(
             socket,
@@ -182,7 +185,10 @@ impl Server {
             &passed,
         ) {
             Ok(reply) => reply,
-            Err(error) => return Err(beginning.failed("cannot ask the fork server")(error)),
+            Err(error) => {
+                retract(record);
+                return Err(beginning.failed("cannot ask the fork server")(error));
+            }
         };
         match reply {
             Some((Reply::Begun(pid), Some(process))) => Ok(Some(Begun { pid, process })),
@@ -238,13 +244,27 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.end();
+        // It is not that of a copy of this process.
+        if self.owner == std::process::id() {
+            self.end();
+        }
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Server").field(&self.process.pid).finish()
+    }
+}
+
+/// Sees to it that nobody runs by a record: a copy may have been made of which nothing is known here, because its descriptor
+/// did not come, say.
+fn retract(record: &ChildRecord) {
+    const NAP: Duration = Duration::from_millis(10);
+    let Some(pid) = record.withdraw() else { return };
+    while record.is_alive() {
+        sys::kill_by_id(pid);
+        record.wait_for_exit(Instant::now() + NAP);
     }
 }
 

@@ -38,10 +38,10 @@ pub(crate) use pipe::{let_reads_fail, let_writes_fail, pipe, read_some, ring, un
 pub(crate) use poll::{PollSet, poll_any};
 pub(crate) use process::{
     Limits, SIGINT, SIGKILL, SIGTERM, abandon_child, allowed_cpus, ended_process, exit_status,
-    is_no_process, is_of_the_dead, is_running, is_set_user_id, kill_group, kill_group_of,
-    kill_self, lead_group, limit_self, look_at_status, open_process, open_self, program_path, reap,
-    resident_memory, run_on, signal_name, signal_process, status_from_words, status_of_reaped,
-    status_of_zombie, status_parts, wait_ended,
+    is_no_process, is_of_the_dead, is_running, is_set_user_id, kill_by_id, kill_group,
+    kill_group_of, kill_self, lead_group, limit_self, look_at_status, open_process, open_self,
+    program_path, reap, resident_memory, run_on, signal_name, signal_process, status_from_words,
+    status_of_reaped, status_of_zombie, status_parts, wait_ended,
 };
 pub(crate) use robust::{Acquired, MutexError, RobustMutex};
 pub(crate) use socket::{

@@ -198,6 +198,13 @@ pub(crate) fn abandon_child(pid: u32) {
     }
 }
 
+/// `kill(process, SIGKILL)`—Ends a process by its id, which must be its own still.
+pub(crate) fn kill_by_id(process: u32) {
+    if let Some(process) = i32::try_from(process).ok().and_then(Pid::from_raw) {
+        let _ = rustix::process::kill_process(process, Signal::KILL);
+    }
+}
+
 /// `kill(getpid(), signal)`—Sends a signal to this process.
 pub(crate) fn kill_self(signal: i32) {
     if let Some(signal) = Signal::from_named_raw(signal) {

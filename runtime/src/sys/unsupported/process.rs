@@ -198,6 +198,8 @@ pub(crate) fn is_set_user_id() -> bool {
 
 pub(crate) fn abandon_child(_pid: u32) {}
 
+pub(crate) fn kill_by_id(_process: u32) {}
+
 pub(crate) fn kill_self(_signal: i32) {}
 
 pub(crate) fn kill_group(_leader: u32) {}
